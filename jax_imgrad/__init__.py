@@ -1,0 +1,11 @@
+"""Image gradients, and the losses made of them, for JAX.
+
+Every function is pure, takes the arrays of JAX and NumPy, and may be transformed by
+`jit`, `vmap`, `grad`, `jvp`, `linear_transpose`, `shard_map`, `export` and the others.
+An image is `[B, H, W, C]`: B images, H rows, W columns, C channels. Rows come before
+columns everywhere: `(dy, dx)`, `(H, W)`. Arrays are positional; every option is a
+keyword, and `implementation`, the way to compute, is the last.
+"""
+
+from jax_imgrad._operators import divergence as divergence
+from jax_imgrad._operators import image_gradients as image_gradients

@@ -1,0 +1,1 @@
+"""Ways to compute, one a file; each defines what `_types.Backend` names."""

@@ -1,0 +1,154 @@
+"""The operators: the gradient of an image, and its divergence."""
+
+import functools
+
+import jax
+import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Array, Shaped
+
+from jax_imgrad import _checks, _dispatch
+from jax_imgrad._primitives import divergence_p, image_gradients_p
+from jax_imgrad._types import Image, Implementation
+
+_AXES = (1, 2)  # of the rows and of the columns in [B, H, W, C]
+
+
+def image_gradients(
+    image: Image,
+    *,
+    dtype: DTypeLike | None = None,
+    implementation: Implementation | None = None,
+) -> tuple[Shaped[Array, "B H W C"], Shaped[Array, "B H W C"]]:
+    r"""Differences of neighboring pixels, down the rows and along the columns.
+
+    .. math::
+        dy_{ij} = I_{i+1,j} - I_{ij}, \qquad dx_{ij} = I_{i,j+1} - I_{ij}
+
+    in each channel of each image, with `dy` exactly zero in the last row and `dx` in
+    the last column, whatever the pixels there. These are the numbers of
+    `tf.image.image_gradients` (but see `dtype`), in its order: the vertical one first.
+
+    The map is linear. Its derivative is itself, its transpose is minus the
+    :func:`divergence`, and nothing is kept in memory for either. A NaN or an infinite
+    pixel reaches only the differences that contain it.
+
+    Args:
+      image: the batch of images, `[B, H, W, C]`, of JAX or NumPy. Any axis may have
+        size 0, 1, or one unknown as yet (`jax.export`), and may be sharded.
+      dtype: the dtype in which to subtract, and of the result. By default that of
+        `image`; but bool and unsigned integers, whose differences would wrap around,
+        take the next signed integer that holds them all: uint8 becomes int16.
+        `dtype=image.dtype` is TensorFlow's modular arithmetic, 5 - 10 = 251.
+      implementation: None or `"xla"`, the definition, compiled by XLA for every
+        platform and sharding; or `"pallas_tpu"`, a kernel for one TPU, for float32 and
+        bfloat16. A name is used, or refused with the reason; never replaced.
+
+    Returns:
+      `(dy, dx)`, each with the shape and the sharding of `image`.
+
+    Raises:
+      ValueError: if `image` has not four axes, or `implementation` is unknown.
+      TypeError: if `image` is not an array, or of a dtype that cannot be subtracted.
+      NotImplementedError: if the implementation asked for cannot run here.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jax_imgrad as jig
+      >>> image = jnp.arange(25.0).reshape(1, 5, 5, 1)
+      >>> dy, dx = jig.image_gradients(image)
+      >>> dy[0, :, :, 0]
+      Array([[5., 5., 5., 5., 5.],
+             [5., 5., 5., 5., 5.],
+             [5., 5., 5., 5., 5.],
+             [5., 5., 5., 5., 5.],
+             [0., 0., 0., 0., 0.]], dtype=float32)
+      >>> dx[0, :, :, 0]
+      Array([[1., 1., 1., 1., 0.],
+             [1., 1., 1., 1., 0.],
+             [1., 1., 1., 1., 0.],
+             [1., 1., 1., 1., 0.],
+             [1., 1., 1., 1., 0.]], dtype=float32)
+
+    Reference:
+      A. Chambolle, "An Algorithm for Total Variation Minimization and Applications",
+      Journal of Mathematical Imaging and Vision 20, 2004, equation 2.
+    """
+    array = _checks.as_array("image", image)
+    _checks.check_image_rank("image", array)
+    subtract_in = _checks.difference_dtype("image", array.dtype, dtype)
+    return _image_gradients(array, subtract_in, implementation)
+
+
+def divergence(
+    gradients: tuple[Image, Image],
+    *,
+    dtype: DTypeLike | None = None,
+    implementation: Implementation | None = None,
+) -> Shaped[Array, "B H W C"]:
+    r"""Minus the transpose of :func:`image_gradients`: what flows out of each pixel.
+
+    .. math::
+        (\operatorname{div} p)_{ij} =
+        \begin{cases} p^y_{ij} - p^y_{i-1,j} & 0 < i < H - 1 \\
+        p^y_{ij} & i = 0 \\ -p^y_{i-1,j} & i = H - 1 \end{cases}
+        + \begin{cases} p^x_{ij} - p^x_{i,j-1} & 0 < j < W - 1 \\
+        p^x_{ij} & j = 0 \\ -p^x_{i,j-1} & j = W - 1, \end{cases}
+
+    and zero along an axis of one pixel, so that for all images u and pairs p
+
+    .. math:: \langle \nabla u, p \rangle = - \langle u, \operatorname{div} p \rangle.
+
+    The divergence of the gradients of an image is its Laplacian with reflecting
+    (Neumann) borders. The last row of `dy` and the last column of `dx` do not count.
+
+    Args:
+      gradients: `(dy, dx)`, as :func:`image_gradients` returns it: two arrays
+        `[B, H, W, C]` of JAX or NumPy, of one shape and dtype.
+      dtype: as for :func:`image_gradients`.
+      implementation: as for :func:`image_gradients`.
+
+    Returns:
+      One array with the shape and the sharding of `dy` and `dx`.
+
+    Raises:
+      ValueError: if `dy` and `dx` have not four axes, or not one shape and dtype, or
+        `implementation` is unknown.
+      TypeError: if `gradients` is not a pair of arrays, or of a dtype that cannot be
+        subtracted.
+      NotImplementedError: if the implementation asked for cannot run here.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jax_imgrad as jig
+      >>> image = jnp.array([0.0, 0.0, 1.0, 0.0, 0.0]).reshape(1, 1, 5, 1)
+      >>> jig.divergence(jig.image_gradients(image)).ravel()
+      Array([ 0.,  1., -2.,  1.,  0.], dtype=float32)
+
+    Reference:
+      A. Chambolle, "An Algorithm for Total Variation Minimization and Applications",
+      Journal of Mathematical Imaging and Vision 20, 2004, equation 2.
+    """
+    dy, dx = _checks.as_pair("gradients", gradients)
+    subtract_in = _checks.difference_dtype("gradients", dy.dtype, dtype)
+    return _divergence(dy, dx, subtract_in, implementation)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _image_gradients(
+    image: jax.Array, dtype: np.dtype, implementation: Implementation | None
+) -> tuple[jax.Array, jax.Array]:
+    image = image.astype(dtype)
+    chosen = _dispatch.choose(implementation, image)
+    dy, dx = image_gradients_p.bind(image, axes=_AXES, implementation=chosen)
+    return dy, dx
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _divergence(
+    dy: jax.Array, dx: jax.Array, dtype: np.dtype, implementation: Implementation | None
+) -> jax.Array:
+    dy, dx = dy.astype(dtype), dx.astype(dtype)
+    chosen = _dispatch.choose(implementation, dy)
+    (out,) = divergence_p.bind(dy, dx, axes=_AXES, implementation=chosen)
+    return out

@@ -1,0 +1,70 @@
+"""One table of shapes and dtypes for every implementation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# With the blocks of conftest.py, of the kernels: 32 rows of 128 columns where rows lie
+# in sublanes, which takes 8 n rows and 3 or 5 channels; else 4 rows.
+SHAPES = [
+    (1, 1, 1, 1),
+    (2, 1, 9, 3),
+    (2, 9, 1, 3),
+    (1, 2, 2, 2),
+    (2, 3, 5, 4),
+    (1, 4, 127, 1),
+    (1, 5, 128, 8),
+    (1, 9, 129, 12),
+    (3, 31, 6, 3),
+    (9, 32, 7, 3),
+    (2, 33, 8, 3),
+    (3, 40, 130, 5),
+    (1, 72, 257, 3),
+    (2, 7, 9, 128),
+    (1, 8, 3, 130),
+    (0, 4, 5, 3),
+    (2, 0, 5, 3),
+    (2, 4, 0, 3),
+    (2, 4, 5, 0),
+]
+
+FLOATS = ["bfloat16", "float16", "float32", "float64"]
+COMPLEX = ["complex64", "complex128"]
+SIGNED = ["int4", "int8", "int16", "int32", "int64"]
+# and the dtype that holds their differences
+UNSIGNED = {
+    "bool": "int8",
+    "uint4": "int8",
+    "uint8": "int16",
+    "uint16": "int32",
+    "uint32": "int64",
+}
+DTYPES = [*FLOATS, *COMPLEX, *SIGNED, *UNSIGNED]
+
+
+def random_array(shape, dtype, seed=0):
+    """Random numbers over the range of `dtype`, or normal ones."""
+    rng = np.random.default_rng(seed)
+    dtype = jnp.dtype(dtype)
+    if dtype.kind == "b":
+        return rng.integers(0, 2, shape).astype(bool)
+    if jnp.issubdtype(dtype, jnp.integer):
+        info = jnp.iinfo(dtype)
+        numbers = rng.integers(int(info.min), int(info.max), shape, "int64", True)
+        return numbers.astype(dtype)
+    normal = rng.standard_normal(shape)
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        normal = normal + 1j * rng.standard_normal(shape)
+    return normal.astype(dtype)
+
+
+def x64_if(*dtypes):
+    """A context in which the arrays of these dtypes exist."""
+    return jax.enable_x64(
+        any(("64" in d and d != "complex64") or "128" in d for d in dtypes)
+    )
+
+
+def tolerance(dtype):
+    """The distance of a correctly rounded number, of a few steps, near 1."""
+    return 4 * float(jnp.finfo(dtype).eps)

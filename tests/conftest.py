@@ -1,0 +1,62 @@
+"""Strict JAX, eight devices, and every implementation on the machine at hand."""
+
+import os
+from typing import get_args
+
+# Before JAX starts: eight CPU devices to shard over, and no search for other ones. The
+# compiler for a TPU is told which one to compile for, and that there is none here.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-4")
+os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+os.environ.setdefault("TPU_WORKER_ID", "0")
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
+
+import jax
+import pytest
+from jax.experimental.pallas import tpu as pltpu
+
+from jax_imgrad._backends import pallas_tpu
+from jax_imgrad._types import Implementation
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# Blocks of a few rows, so that small images take several.
+pallas_tpu._BLOCK_BYTES = 1 << 14
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--require",
+        action="append",
+        default=[],
+        choices=["accelerators", "tensorflow"],
+        help="fail, instead of skipping, the tests of this optional part",
+    )
+
+
+@pytest.fixture
+def require(request):
+    """Skips a test whose optional part is missing, unless this run requires it."""
+
+    def missing(part: str, reason: str):
+        if part in request.config.getoption("--require"):
+            pytest.fail(f"--require={part}, but {reason}")
+        pytest.skip(reason)
+
+    return missing
+
+
+@pytest.fixture(params=get_args(Implementation))
+def implementation(request):
+    """Each implementation; kernels are interpreted, on memory that begins as NaN."""
+    if request.param == "xla":
+        yield request.param
+        return
+    poisoned = pltpu.InterpretParams(uninitialized_memory="nan")
+    with pltpu.force_tpu_interpret_mode(poisoned):
+        yield request.param
+    pltpu.reset_tpu_interpret_mode_state()

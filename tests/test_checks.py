@@ -1,0 +1,206 @@
+"""Each sentence of the front door, in full."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jax_imgrad as jig
+
+BY_RANK = {
+    0: "got 0 in shape ()",
+    1: "got 1 in shape (2,)",
+    2: "got 2 in shape (2, 2); give a gray image its batch and channel axes with "
+    "image[None, ..., None]",
+    3: "got 3 in shape (2, 2, 2); give one image its batch axis with image[None], or "
+    "gray images their channel axis with image[..., None]",
+    5: "got 5 in shape (2, 2, 2, 2, 2); map over more axes with jax.vmap",
+}
+RANKS = pytest.mark.parametrize("rank", BY_RANK)
+
+
+def rank_error(rank):
+    sentence = "image must have 4 axes, [batch, height, width, channels], "
+    return pytest.raises(ValueError, match=whole(sentence + BY_RANK[rank]))
+
+
+def whole(sentence):
+    """Matches this message; under a transformation, JAX adds lines of its own."""
+    return f"^{re.escape(sentence)}(\n|$)"
+
+
+def loss(image):
+    return sum(g.sum() for g in jig.image_gradients(image))
+
+
+@RANKS
+@pytest.mark.parametrize(
+    "call",
+    [
+        jig.image_gradients,
+        jax.jit(jig.image_gradients),
+        jax.grad(loss),
+        lambda image: jax.vmap(jig.image_gradients)(image[None]),
+        lambda image: jax.eval_shape(jig.image_gradients, image),
+        lambda image: jig.image_gradients(np.asarray(image)),
+        lambda image: jig.image_gradients(image, implementation="pallas_tpu"),
+    ],
+)
+def test_rank(call, rank):
+    with rank_error(rank):
+        call(jnp.zeros((2,) * rank))
+
+
+@RANKS
+def test_rank_without_chex(rank):
+    chex.disable_asserts()
+    try:
+        with rank_error(rank):
+            jig.image_gradients(jnp.zeros((2,) * rank))
+    finally:
+        chex.enable_asserts()
+
+
+def test_rank_is_checked_through_chex(monkeypatch):
+    seen = []
+    monkeypatch.setattr(chex, "assert_rank", lambda *args: seen.append(args))
+    image = jnp.zeros((1, 2, 2, 1))
+    jig.image_gradients(image)
+    assert seen == [(image, 4)]
+
+
+def test_rank_under_python_o():
+    code = (
+        "import jax_imgrad as jig, numpy as np\n"
+        "try: jig.image_gradients(np.zeros((2, 2)))\n"
+        "except ValueError as error: print(error)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-O", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert BY_RANK[2] in run.stdout
+
+
+IMAGE = np.zeros((1, 2, 2, 1), "float32")
+
+READ = "read an image file first, for example with numpy.asarray(PIL.Image.open(path))"
+CONVERT = "convert it with numpy.asarray, which needs rows of one length"
+CAST = "convert it with image.astype('float32')"
+NUMBERS = "an integer, bfloat16, float16, float32, float64 or complex"
+NO_SIGNED_INTEGER = (
+    "and no signed integer available here holds the difference of two of those; choose "
+    "the dtype to subtract in, for example dtype='float32'"
+)
+NOT_IMAGES = {
+    "text": ("cat.png", f"must be an array, got 'cat.png'; {READ}"),
+    "bytes": (b"cat.png", f"must be an array, got b'cat.png'; {READ}"),
+    "path": (Path("cat"), f"must be an array, got {Path('cat')!r}; {READ}"),
+    "ragged": ([[1], [1, 2]], f"must be an array of JAX or NumPy, got list; {CONVERT}"),
+    "None": (None, f"must be an array of JAX or NumPy, got NoneType; {CONVERT}"),
+    "objects": (
+        IMAGE.astype(object),
+        f"must be an array of numbers, got one of dtype object; {CAST}",
+    ),
+    "strings": (
+        IMAGE.astype(str),
+        f"must be an array of numbers, got one of dtype <U32; {CAST}",
+    ),
+    "float8": (
+        jnp.zeros((1, 2, 2, 1), jnp.float8_e4m3fn),
+        f"must be bool, {NUMBERS}, got float8_e4m3fn; {CAST}",
+    ),
+    "keys": (
+        jax.random.split(jax.random.key(0), (1, 2, 2, 1)),
+        f"must be bool, {NUMBERS}, got key<fry>; {CAST}",
+    ),
+    "uint32": (IMAGE.astype("uint32"), f"is uint32, {NO_SIGNED_INTEGER}"),
+}
+
+
+@pytest.mark.parametrize(
+    ("image", "sentence"), NOT_IMAGES.values(), ids=NOT_IMAGES.keys()
+)
+def test_not_an_image(image, sentence):
+    with pytest.raises(TypeError, match=whole(f"image {sentence}")):
+        jig.image_gradients(image)
+
+
+def test_uint64_has_no_signed_type():
+    with jax.enable_x64(True):
+        image = jnp.zeros((1, 2, 2, 1), "uint64")
+        with pytest.raises(
+            TypeError, match=whole(f"image is uint64, {NO_SIGNED_INTEGER}")
+        ):
+            jig.image_gradients(image)
+        assert jig.image_gradients(image, dtype="uint64")[0].dtype == "uint64"
+
+
+@pytest.mark.parametrize("dtype", ["banana", "bool", "float8_e5m2"])
+def test_dtype_that_cannot_be_subtracted(dtype):
+    sentence = f"dtype must be {NUMBERS}, got '{dtype}'; 'float32' suits most images"
+    with pytest.raises(TypeError, match=whole(sentence)):
+        jig.image_gradients(IMAGE, dtype=dtype)
+
+
+def test_dtype_that_drops_a_part():
+    sentence = (
+        "dtype must be complex where image is, got float32; pass image.real, "
+        "image.imag or abs(image)"
+    )
+    with pytest.raises(TypeError, match=whole(sentence)):
+        jig.image_gradients(IMAGE.astype("complex64"), dtype="float32")
+
+
+def test_unknown_implementation():
+    sentence = (
+        "implementation must be None or one of 'xla', 'pallas_tpu', got 'triton'; "
+        "None works everywhere"
+    )
+    with pytest.raises(ValueError, match=whole(sentence)):
+        jig.image_gradients(IMAGE, implementation="triton")
+
+
+PAIR = "must be the pair (dy, dx) that image_gradients returns"
+ALIKE = "must be two arrays of one shape and dtype"
+NOT_PAIRS = {
+    "one image": (IMAGE, TypeError, f" {PAIR}, got ndarray"),
+    "one of two": ((IMAGE,), TypeError, f" {PAIR}, got tuple of 1"),
+    "text": ((IMAGE, "x"), TypeError, f"[1] must be an array, got 'x'; {READ}"),
+    "rank 3": (
+        (IMAGE, IMAGE[0]),
+        ValueError,
+        "[1] must have 4 axes, [batch, height, width, channels], got 3 in shape "
+        "(2, 2, 1); give one image its batch axis with gradients[1][None], or gray "
+        "images their channel axis with gradients[1][..., None]",
+    ),
+    "two shapes": (
+        (IMAGE, IMAGE[:, 1:]),
+        ValueError,
+        f" {ALIKE}, got float32 (1, 2, 2, 1) and float32 (1, 1, 2, 1); pass the two of "
+        "one image",
+    ),
+    "two dtypes": (
+        (IMAGE, IMAGE.astype("int32")),
+        ValueError,
+        f" {ALIKE}, got float32 (1, 2, 2, 1) and int32 (1, 2, 2, 1); pass the two of "
+        "one image",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("pair", "error", "sentence"), NOT_PAIRS.values(), ids=NOT_PAIRS.keys()
+)
+def test_not_a_pair(pair, error, sentence):
+    with pytest.raises(error, match=whole(f"gradients{sentence}")):
+        jig.divergence(pair)

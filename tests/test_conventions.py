@@ -1,0 +1,114 @@
+"""The house rules, as tests."""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import jax_imgrad as jig
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "jax_imgrad"
+FILES = sorted(PACKAGE.rglob("*.py"))
+PUBLIC = {name: f for name, f in vars(jig).items() if inspect.isfunction(f)}
+
+# A file imports only from lower layers: what an image is; how it is computed; by which
+# back end; how that differentiates; what the user calls.
+LAYERS = {
+    "_types": 0,
+    "_checks": 1,
+    "_backends": 1,
+    "_dispatch": 2,
+    "_primitives": 3,
+    "_operators": 4,
+    "__init__": 5,
+}
+
+
+def layer(parts):
+    return LAYERS[next((part for part in parts if part in LAYERS), "__init__")]
+
+
+def imported_of_ours(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("jax_imgrad"):
+            for alias in node.names:
+                yield [*node.module.split("."), alias.name]
+        elif isinstance(node, ast.Import):
+            yield from (a.name.split(".") for a in node.names if "jax_imgrad" in a.name)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_imports_point_down(file):
+    own = file.relative_to(PACKAGE).with_suffix("").parts
+    own = own[:1] if own[0] != "_backends" else ("_backends",)
+    tree = ast.parse(file.read_text())
+    for parts in imported_of_ours(tree):
+        if own == ("_backends",) and parts[:3] == ["jax_imgrad", "_backends", "xla"]:
+            continue  # a back end may use the definition
+        assert layer(parts[1:]) < layer(own), f"{file.name} imports {'.'.join(parts)}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_imports_stand_at_the_top(file):
+    tree = ast.parse(file.read_text())
+    everywhere = [
+        n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)
+    ]
+    assert everywhere == [
+        n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)
+    ]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_sizes(file):
+    source = file.read_text()
+    assert len(source.splitlines()) <= 400
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            documented = isinstance(node.body[0], ast.Expr)
+            first = node.body[1 if documented and len(node.body) > 1 else 0]
+            assert node.end_lineno - first.lineno < 40, f"{node.name} is too long"
+
+
+def test_the_package_has_no_logic_in_init():
+    for file in PACKAGE.rglob("__init__.py"):
+        body = ast.parse(file.read_text()).body
+        assert all(isinstance(node, ast.Expr | ast.ImportFrom) for node in body)
+
+
+def test_public_names():
+    assert sorted(PUBLIC) == ["divergence", "image_gradients"]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_options_are_keywords_and_implementation_is_the_last(name):
+    parameters = list(inspect.signature(PUBLIC[name]).parameters.values())
+    arrays = [p for p in parameters if p.default is p.empty]
+    options = parameters[len(arrays) :]
+    assert all(p.kind is p.POSITIONAL_OR_KEYWORD for p in arrays)
+    assert all(p.kind is p.KEYWORD_ONLY for p in options)
+    assert options[-1].name == "implementation"
+    assert options[-1].default is None
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_docstrings(name):
+    text = inspect.getdoc(PUBLIC[name])
+    sections = ["Args", "Returns", "Raises", "Example", "Reference"]
+    assert re.findall(r"^(\w+):$", text, re.MULTILINE) == sections
+    for parameter in inspect.signature(PUBLIC[name]).parameters:
+        assert re.search(rf"^  {parameter}: ", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_readme_names_each_function(name):
+    assert f"`{name}`" in (ROOT / "README.md").read_text()
+
+
+def test_american_spelling():
+    british = re.compile(r"\b(colour|neighbour|centre|grey|optimis|normalis|behaviour)")
+    for file in [*ROOT.glob("*.md"), *FILES, *(ROOT / "examples").glob("*.py")]:
+        assert not british.search(file.read_text()), file

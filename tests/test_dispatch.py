@@ -1,0 +1,117 @@
+"""None works everywhere; a name is used, or refused with the reason."""
+
+import subprocess
+import sys
+from typing import get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jax_imgrad as jig
+from jax_imgrad import _dispatch
+from jax_imgrad._types import Implementation
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+
+
+def lowered(platform, implementation, dtype="float32"):
+    image = jax.ShapeDtypeStruct((2, 16, 24, 3), dtype)
+
+    def both(image):
+        pair = jig.image_gradients(image, implementation=implementation)
+        return jig.divergence(pair, implementation=implementation)
+
+    traced = jax.jit(both).trace(image)
+    return traced.lower(lowering_platforms=(platform,)).as_text()
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize("implementation", [None, "xla"])
+def test_the_definition_lowers_everywhere(platform, implementation):
+    assert "custom_call" not in lowered(platform, implementation)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_kernel_asked_for_is_in_the_program(dtype):
+    program = lowered("tpu", "pallas_tpu", dtype)
+    assert program.count("stablehlo.custom_call @tpu_custom_call") == 2
+    assert 'kernel_name = "image_gradients_pallas_tpu"' in program
+    assert 'kernel_name = "divergence_pallas_tpu"' in program
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "rocm"])
+def test_the_kernel_is_refused_elsewhere(platform):
+    sentence = (
+        "implementation='pallas_tpu' cannot be used here: it computes on tpu only, and "
+        f"this is compiled for {platform}; use implementation=None"
+    )
+    with pytest.raises(NotImplementedError, match=f"^{sentence}"):
+        lowered(platform, "pallas_tpu")
+
+
+def test_the_kernel_is_refused_in_an_export_for_several_platforms():
+    gradients = jax.jit(lambda x: jig.image_gradients(x, implementation="pallas_tpu"))
+    image = jax.ShapeDtypeStruct((1, 8, 8, 3), "float32")
+    with pytest.raises(NotImplementedError, match="cannot be used here"):
+        jax.export.export(gradients, platforms=["cpu", "tpu"])(image)
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (np.zeros((1, 4, 4, 1), "float16"), "it computes in float32 and bfloat16 only"),
+        (np.zeros((1, 4, 4, 1), "int32"), "it computes in float32 and bfloat16 only"),
+        (
+            np.zeros((1, 8, 70000, 3), "float32"),
+            "blocks of whole rows of 70000 columns",
+        ),
+        (
+            np.zeros((1, 8, 5000, 128), "float32"),
+            "blocks of whole rows of 5000 columns",
+        ),
+    ],
+)
+def test_the_kernel_is_refused_with_the_reason(image, reason):
+    sentence = f"^implementation='pallas_tpu' cannot be used here: {reason}"
+    with pytest.raises(NotImplementedError, match=sentence):
+        jig.image_gradients(image, implementation="pallas_tpu")
+
+
+def test_the_kernel_is_refused_for_unknown_sizes():
+    gradients = jax.jit(lambda x: jig.image_gradients(x, implementation="pallas_tpu"))
+    shape = jax.export.symbolic_shape("b, h, w, 3")
+    with pytest.raises(NotImplementedError, match="a shape of known numbers"):
+        jax.export.export(gradients, platforms=["tpu"])(
+            jax.ShapeDtypeStruct(shape, "float32")
+        )
+
+
+def test_a_refusal_is_not_remembered():
+    """What is refused on a CPU runs there when interpreted, and the reverse."""
+    from jax.experimental.pallas import tpu as pltpu
+
+    image = jnp.ones((1, 4, 4, 1))
+    for _ in range(2):
+        with pytest.raises(NotImplementedError, match="compiled for cpu"):
+            jig.image_gradients(image, implementation="pallas_tpu")
+        with pltpu.force_tpu_interpret_mode():
+            jig.image_gradients(image, implementation="pallas_tpu")
+
+
+def test_each_name_is_a_file():
+    image = jnp.zeros((1, 4, 4, 1))
+    for name in get_args(Implementation):
+        assert _dispatch.choose(name, image) == name
+        assert _dispatch.load(name).__name__ == f"jax_imgrad._backends.{name}"
+    assert _dispatch.choose(None, image) == "xla"
+
+
+def test_pallas_is_loaded_when_asked_for():
+    code = (
+        "import sys, jax_imgrad\n"
+        "assert 'jax_imgrad._backends.pallas_tpu' not in sys.modules\n"
+        "assert 'jax.experimental.pallas' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,145 @@
+"""Images over eight devices: values, shardings, and what the devices exchange."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracle
+import pytest
+from cases import random_array
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+import jax_imgrad as jig
+
+SHAPE = (8, 16, 24, 3)
+SPECS = {
+    "batch": P("x"),
+    "rows": P(None, "x"),
+    "columns": P(None, None, "x"),
+    "rows and columns": P(None, "x", "y"),
+    "batch and rows": P("y", "x"),
+}
+# Halo exchanges: one for each axis of the image that is sharded.
+AXES = {"batch": 0, "rows": 1, "columns": 1, "rows and columns": 2, "batch and rows": 1}
+
+modes = pytest.mark.parametrize("mode", [AxisType.Auto, AxisType.Explicit])
+layouts = pytest.mark.parametrize("layout", SPECS)
+
+
+def shard(image, layout, mode):
+    devices, names = ((4, 2), ("x", "y")) if "and" in layout else ((8,), ("x",))
+    mesh = jax.make_mesh(devices, names, axis_types=(mode,) * len(names))
+    return jax.device_put(image, NamedSharding(mesh, SPECS[layout]))
+
+
+def collectives(compiled):
+    """The exchanges in a compiled program: how many of each kind, and their shapes."""
+    kinds = "collective-permute|all-gather|all-to-all|all-reduce|reduce-scatter"
+    found = re.findall(
+        rf"= \(?(\S+)\[([\d,]*)\].* ({kinds})(?:-start)?\(", compiled.as_text()
+    )
+    return [
+        (kind, tuple(map(int, shape.split(","))) if shape else ())
+        for _, shape, kind in found
+    ]
+
+
+def loss(image):
+    return sum(jnp.sum(jnp.sin(part)) for part in jig.image_gradients(image))
+
+
+def test_there_are_several_devices():
+    assert jax.device_count() >= 8
+
+
+@modes
+@layouts
+def test_values_and_shardings(layout, mode):
+    image = random_array(SHAPE, "float32")
+    sharded = shard(image, layout, mode)
+    for function in (jig.image_gradients, jax.jit(jig.image_gradients)):
+        for ours, wide in zip(
+            function(sharded), oracle.image_gradients(image), strict=True
+        ):
+            np.testing.assert_allclose(ours, wide, rtol=1e-6, atol=1e-6)
+            assert ours.sharding.is_equivalent_to(sharded.sharding, 4)
+
+
+@modes
+@layouts
+def test_derivative(layout, mode):
+    image = random_array(SHAPE, "float32")
+    sharded = shard(image, layout, mode)
+    derivative = jax.jit(jax.grad(loss))(sharded)
+    flow = [np.cos(part) for part in oracle.image_gradients(image)]
+    np.testing.assert_allclose(derivative, -oracle.divergence(*flow), atol=1e-5)
+    assert derivative.sharding.is_equivalent_to(sharded.sharding, 4)
+
+
+@modes
+@layouts
+def test_one_exchange_for_each_sharded_axis(layout, mode):
+    sharded = shard(random_array(SHAPE, "float32"), layout, mode)
+    found = collectives(jax.jit(jig.image_gradients).lower(sharded).compile())
+    assert [kind for kind, _ in found] == ["collective-permute"] * AXES[layout]
+    # of one row or column of each device's part
+    part = sharded.sharding.shard_shape(SHAPE)
+    rows = {(part[0], 1, part[2], part[3]), (part[0], part[1], 1, part[3])}
+    assert {shape for _, shape in found} <= rows
+
+
+@modes
+@layouts
+def test_two_exchanges_in_the_derivative(layout, mode):
+    sharded = shard(random_array(SHAPE, "float32"), layout, mode)
+    found = collectives(jax.jit(jax.grad(loss)).lower(sharded).compile())
+    assert [kind for kind, _ in found] == ["collective-permute"] * 2 * AXES[layout]
+
+
+@modes
+def test_stripes_of_one_pixel(mode):
+    image = random_array((1, 8, 5, 3), "float32")
+    sharded = shard(image, "rows", mode)
+    for ours, wide in zip(
+        jig.image_gradients(sharded), oracle.image_gradients(image), strict=True
+    ):
+        np.testing.assert_allclose(ours, wide, rtol=1e-6, atol=1e-6)
+
+
+@modes
+@layouts
+def test_vmap(layout, mode):
+    image = random_array(SHAPE, "float32")
+    sharded = shard(image, layout, mode)
+    each = jax.jit(jax.vmap(lambda one: jig.image_gradients(one[None])))
+    for ours, wide in zip(each(sharded), oracle.image_gradients(image), strict=True):
+        np.testing.assert_allclose(ours[:, 0], wide, rtol=1e-6, atol=1e-6)
+
+
+def test_kernel_inside_shard_map(implementation):
+    image = random_array((8, 5, 6, 3), "float32")
+    sharded = shard(image, "batch", AxisType.Auto)
+    gradients = functools.partial(jig.image_gradients, implementation=implementation)
+    split = functools.partial(
+        jax.shard_map, mesh=sharded.sharding.mesh, in_specs=P("x"), out_specs=P("x")
+    )
+    for ours, wide in zip(
+        jax.jit(split(gradients))(sharded), oracle.image_gradients(image), strict=True
+    ):
+        np.testing.assert_allclose(ours, wide, rtol=1e-6, atol=1e-6)
+
+    def derivative(image):  # of a loss of one of the pair: the other's is zero
+        return jax.grad(lambda image: jnp.sum(jnp.sin(gradients(image)[0])))(image)
+
+    dy, dx = oracle.image_gradients(image)
+    expected = -oracle.divergence(np.cos(dy), 0 * dx)
+    np.testing.assert_allclose(jax.jit(split(derivative))(sharded), expected, atol=1e-5)
+
+
+def test_kernel_refuses_explicit_axes():
+    sharded = shard(random_array(SHAPE, "float32"), "batch", AxisType.Explicit)
+    with pytest.raises(NotImplementedError, match=r"call it inside jax\.shard_map"):
+        jig.image_gradients(sharded, implementation="pallas_tpu")
