@@ -7,5 +7,7 @@ columns everywhere: `(dy, dx)`, `(H, W)`. Arrays are positional; every option is
 keyword, and `implementation`, the way to compute, is the last.
 """
 
+from jax_imgrad import losses as losses
 from jax_imgrad._operators import divergence as divergence
 from jax_imgrad._operators import image_gradients as image_gradients
+from jax_imgrad._operators import total_variation as total_variation

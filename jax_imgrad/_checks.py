@@ -1,5 +1,6 @@
 """What an image is: every check, and every error sentence, of the front door."""
 
+import functools
 import os
 from typing import Any
 
@@ -43,8 +44,7 @@ def as_array(name: str, value: Any) -> jax.Array:
             f"{name} must be an array, got {value!r}; read an image file first, for "
             "example with numpy.asarray(PIL.Image.open(path))"
         )
-    numeric = isinstance(value, np.ndarray | np.generic | bool | int | float | complex)
-    if not (numeric or hasattr(value, "__jax_array__")):
+    if not (isinstance(value, np.ndarray) or hasattr(value, "__jax_array__")):
         raise TypeError(
             f"{name} must be an array of JAX or NumPy, got {type(value).__name__}; "
             "convert it with numpy.asarray, which needs rows of one length"
@@ -58,18 +58,21 @@ def as_array(name: str, value: Any) -> jax.Array:
         ) from error
 
 
-def check_image_rank(name: str, array: jax.Array) -> None:
-    """Raises ValueError unless `array` has the four axes of a batch of images."""
+def check_image_rank(name: str, array: jax.Array, or_one: bool = False) -> None:
+    """Raises ValueError unless `array` is a batch of images; or one, if that may be."""
+    ranks = {3, 4} if or_one else {4}
     try:
-        chex.assert_rank(array, 4)
-        is_image = array.ndim == 4  # chex.disable_asserts() silences chex, not us
+        chex.assert_rank(array, ranks)
+        is_image = array.ndim in ranks  # chex.disable_asserts() silences chex, not us
     except AssertionError:
         is_image = False
     if not is_image:
+        expected = "4 axes, [batch, height, width, channels]"
+        expected += ", or 3, without the batch" if or_one else ""
         remedy = _RANK_REMEDY.get(array.ndim, "; map over more axes with jax.vmap")
         raise ValueError(
-            f"{name} must have 4 axes, [batch, height, width, channels], got "
-            f"{array.ndim} in shape {array.shape}{remedy.format(name=name)}"
+            f"{name} must have {expected}, got {array.ndim} in shape "
+            f"{array.shape}{remedy.format(name=name)}"
         )
 
 
@@ -93,6 +96,83 @@ def as_pair(name: str, value: Any) -> tuple[jax.Array, jax.Array]:
     return dy, dx
 
 
+def check_option(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+    """Raises ValueError unless `value` is one of the choices."""
+    if value not in choices:
+        names = ", ".join(map(repr, choices))
+        raise ValueError(f"{name} must be one of {names}, got {value!r}")
+
+
+def check_at_least(name: str, value: Any, least: float) -> None:
+    """Raises ValueError unless `value` is a Python number of at least `least`."""
+    if not isinstance(value, int | float) or not value >= least:
+        raise ValueError(f"{name} must be a number of at least {least}, got {value!r}")
+
+
+def as_real_images(**images: Any) -> list[jax.Array]:
+    """Batches of images of one shape, as floats of one dtype; by their names."""
+    arrays = {name: as_array(name, image) for name, image in images.items()}
+    for name, array in arrays.items():
+        difference_dtype(name, array.dtype, jnp.float32)  # says what is not a number
+        if array.ndim < 2:
+            raise ValueError(
+                f"{name} must have a batch axis and at least one more, got shape "
+                f"{array.shape}; give one image its batch axis with {name}[None]"
+            )
+    (first, *_) = arrays
+    for name, array in arrays.items():
+        if array.shape != arrays[first].shape:
+            raise ValueError(
+                f"{name} must have the shape of {first}, {arrays[first].shape}, got "
+                f"{array.shape}; broadcast it first"
+            )
+    floats = [a.dtype for a in arrays.values() if jnp.issubdtype(a.dtype, jnp.floating)]
+    with jax.numpy_dtype_promotion("standard"):  # of a loss, not of the user's
+        dtype = functools.reduce(jnp.promote_types, floats or [jnp.dtype("float32")])
+    return [array.astype(dtype) for array in arrays.values()]
+
+
+def check_same_but_last(name: str, array: jax.Array, as_: str, other: jax.Array):
+    """Raises ValueError unless the two have one shape up to the last axis."""
+    if array.shape[:-1] != other.shape[:-1]:
+        raise ValueError(
+            f"{name} must have the shape of {as_} up to the last axis, "
+            f"{other.shape[:-1]}, got {array.shape[:-1]}; resize it first"
+        )
+
+
+def as_axes(axes: Any, name: str, array: jax.Array) -> tuple[int, ...]:
+    """Axes of `array` other than the first, counted from it, in increasing order."""
+    wanted = (axes,) if isinstance(axes, int) else tuple(axes)
+    counted = sorted(axis + array.ndim if axis < 0 else axis for axis in wanted)
+    if (
+        not counted
+        or len({*counted}) != len(counted)
+        or not all(0 < axis < array.ndim for axis in counted)
+    ):
+        raise ValueError(
+            f"axes must be different axes of {name}, which has {array.ndim}, and not "
+            f"its batch axis 0, got {axes}"
+        )
+    return tuple(counted)
+
+
+def as_mask(where: Any, name: str, array: jax.Array) -> jax.Array | None:
+    """`where` as bools of the shape of `array`, or None for None."""
+    if where is None:
+        return None
+    mask = as_array("where", where)
+    if mask.dtype != bool:
+        raise TypeError(f"where must be bool, got {mask.dtype}; write where > 0")
+    try:
+        return jnp.broadcast_to(mask, array.shape)
+    except ValueError as error:
+        raise ValueError(
+            f"where must broadcast to the shape of {name}, {array.shape}, got "
+            f"{mask.shape}; a mask of pixels takes a channel axis with where[..., None]"
+        ) from error
+
+
 def difference_dtype(name: str, given: np.dtype, requested: Any) -> np.dtype:
     """The dtype to subtract in: the one requested, or one that holds a difference."""
     if given.name not in _DIFFERENCE_DTYPE:
@@ -114,10 +194,14 @@ def difference_dtype(name: str, given: np.dtype, requested: Any) -> np.dtype:
 
 def _requested_dtype(name: str, given: np.dtype, requested: Any) -> np.dtype:
     try:
-        dtype = jnp.dtype(requested)
+        python_number = requested in (int, float, complex)
+        dtype = (
+            jnp.zeros((), requested).dtype if python_number else jnp.dtype(requested)
+        )
     except TypeError:
-        dtype = None
-    if dtype is None or dtype.kind == "b" or dtype.name not in _DIFFERENCE_DTYPE:
+        dtype = np.dtype("bool")
+    known = dtype.kind != "b" and dtype.name in _DIFFERENCE_DTYPE
+    if not (known and dtype.isnative):
         raise TypeError(
             f"dtype must be {_NUMBERS}, got {requested!r}; 'float32' suits most images"
         )

@@ -1,15 +1,19 @@
-"""The operators: the gradient of an image, and its divergence."""
+"""The operators: the gradient of an image, its divergence, and its total variation."""
 
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Shaped
 
 from jax_imgrad import _checks, _dispatch
-from jax_imgrad._primitives import divergence_p, image_gradients_p
-from jax_imgrad._types import Image, Implementation
+from jax_imgrad._functional import functional
+from jax_imgrad._linear import divergence_p, image_gradients_p
+from jax_imgrad._penalties import variation
+from jax_imgrad._primitives import of_one_type
+from jax_imgrad._types import Image, Implementation, Numbers
 
 _AXES = (1, 2)  # of the rows and of the columns in [B, H, W, C]
 
@@ -38,8 +42,10 @@ def image_gradients(
         size 0, 1, or one unknown as yet (`jax.export`), and may be sharded.
       dtype: the dtype in which to subtract, and of the result. By default that of
         `image`; but bool and unsigned integers, whose differences would wrap around,
-        take the next signed integer that holds them all: uint8 becomes int16.
-        `dtype=image.dtype` is TensorFlow's modular arithmetic, 5 - 10 = 251.
+        take the next signed integer that holds them all: uint8 becomes int16. There is
+        none for uint64 (nor, without 64-bit types, for uint32): name one. Signed
+        integers keep theirs, and may wrap around. `dtype=image.dtype` is TensorFlow's
+        modular arithmetic, 5 - 10 = 251.
       implementation: None or `"xla"`, the definition, compiled by XLA for every
         platform and sharding; or `"pallas_tpu"`, a kernel for one TPU, for float32 and
         bfloat16. A name is used, or refused with the reason; never replaced.
@@ -81,7 +87,7 @@ def image_gradients(
 
 
 def divergence(
-    gradients: tuple[Image, Image],
+    gradients: tuple[Image, Image] | list[Image],
     *,
     dtype: DTypeLike | None = None,
     implementation: Implementation | None = None,
@@ -130,8 +136,57 @@ def divergence(
       Journal of Mathematical Imaging and Vision 20, 2004, equation 2.
     """
     dy, dx = _checks.as_pair("gradients", gradients)
-    subtract_in = _checks.difference_dtype("gradients", dy.dtype, dtype)
+    subtract_in = _checks.difference_dtype("gradients[0]", dy.dtype, dtype)
     return _divergence(dy, dx, subtract_in, implementation)
+
+
+def total_variation(
+    images: Image | Shaped[Numbers, "H W C"],
+    *,
+    implementation: Implementation | None = None,
+) -> Shaped[Array, "*B"]:
+    r"""The sum of the absolute differences of neighboring pixels, for each image.
+
+    .. math::
+        \sum_{ijc} |I_{i+1,jc} - I_{ijc}| + |I_{i,j+1,c} - I_{ijc}|
+
+    These are the numbers of `tf.image.total_variation`, and its derivative, 0 where two
+    neighbors are equal. Sums are taken in at least float32 or int32, so that they do
+    not overflow on the way, and integers do not wrap around.
+    `jax_imgrad.losses.total_variation` has other penalties, means, masks and volumes.
+
+    Args:
+      images: `[B, H, W, C]`, or one image `[H, W, C]`.
+      implementation: None, which is `"xla_rows"` in a program for one CPU and `"xla"`
+        elsewhere; or either name.
+
+    Returns:
+      `[B]`, or a number for one image: in the dtype of `images` for floats, in float32
+      or float64 for complex numbers, and in at least int32 for integers.
+
+    Raises:
+      ValueError: if `images` has not three or four axes, or `implementation` is
+        unknown.
+      TypeError: if `images` is not an array, or of a dtype that cannot be subtracted.
+      NotImplementedError: if the implementation asked for cannot run here.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jax_imgrad as jig
+      >>> image = jnp.array([[0.0, 1, 3], [2, 2, 5], [4, 0, 1]])[..., None]
+      >>> jig.total_variation(image)
+      Array(24., dtype=float32)
+
+    Reference:
+      L. Rudin, S. Osher, E. Fatemi, "Nonlinear total variation based noise removal
+      algorithms", Physica D 60, 1992.
+    """
+    array = _checks.as_array("images", images)
+    _checks.check_image_rank("images", array, or_one=True)
+    _checks.difference_dtype("images", array.dtype, None)
+    batch = array if array.ndim == 4 else array[None]
+    total = _total_variation(batch, implementation)
+    return total if array.ndim == 4 else total[0]
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
@@ -139,7 +194,7 @@ def _image_gradients(
     image: jax.Array, dtype: np.dtype, implementation: Implementation | None
 ) -> tuple[jax.Array, jax.Array]:
     image = image.astype(dtype)
-    chosen = _dispatch.choose(implementation, image)
+    chosen = _dispatch.choose(implementation, "image_gradients", image)
     dy, dx = image_gradients_p.bind(image, axes=_AXES, implementation=chosen)
     return dy, dx
 
@@ -149,6 +204,22 @@ def _divergence(
     dy: jax.Array, dx: jax.Array, dtype: np.dtype, implementation: Implementation | None
 ) -> jax.Array:
     dy, dx = dy.astype(dtype), dx.astype(dtype)
-    chosen = _dispatch.choose(implementation, dy)
+    chosen = _dispatch.choose(implementation, "divergence", dy)
+    dy, dx = of_one_type(dy, dx)
     (out,) = divergence_p.bind(dy, dx, axes=_AXES, implementation=chosen)
     return out
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _total_variation(
+    images: jax.Array, implementation: Implementation | None
+) -> jax.Array:
+    if not jnp.issubdtype(images.dtype, jnp.inexact):
+        held = _checks.difference_dtype("images", images.dtype, None)
+        images = images.astype(held)
+    scale = jnp.zeros((), jnp.float32)
+    total = functional(
+        variation("l1"), [images], [scale], axes=_AXES, implementation=implementation
+    )
+    floats = jnp.issubdtype(images.dtype, jnp.floating)
+    return total.astype(images.dtype) if floats else total

@@ -1,10 +1,8 @@
-"""How the operators differentiate: each is minus the transpose of the other.
+"""What an operation is to JAX: a primitive, which each back end computes in its way.
 
-A linear map is its own derivative, at every order, and nothing need be kept in memory
-for it: all that it must say is what its transpose is. A primitive is where JAX asks for
-that. JAX could find the derivative of the definition by itself, but would keep the
-masks in it, at the size of the image, until they are used; and it knows neither the
-derivative nor the transpose of a kernel.
+A primitive is where JAX asks what the derivative and the transpose of an operation are,
+and how to batch it; and its `lower` is called when the platform and the number of
+devices are known, which is the time to choose a back end, and to refuse one.
 """
 
 import functools
@@ -13,92 +11,97 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import batching, mlir
 
 from jax_imgrad import _dispatch
 
 
-def _linear_map(name: str) -> Primitive:
-    """The map that each back end defines under this name.
+def primitive(
+    name: str, call: Callable, batch: Callable, options: tuple[str, ...]
+) -> Primitive:
+    """A primitive for the operation that back ends define under this name.
 
-    It works along `axes`, rows and columns, of arrays of one shape.
+    Args:
+      name: of the function of the back ends.
+      call: `call(function, *operands, **options)` calls it.
+      batch: `batch(primitive, operands, axes, **options)`, the rule for `vmap`.
+      options: their names; `implementation` is one of them.
     """
-    primitive = Primitive(name)
-    primitive.multiple_results = True
+    new = Primitive(name)
+    new.multiple_results = True
+    compiled = jax.jit(new.bind, static_argnames=options)
 
-    def compute(*operands: jax.Array, axes: tuple[int, int], implementation: str):
-        backend = _dispatch.load(implementation)
-        return jax.tree.leaves(getattr(backend, name)(*operands, axes))
+    def compute(*operands: jax.Array, implementation: str | None, **options: Any):
+        backend = _dispatch.load(implementation or "xla")
+        return jax.tree.leaves(call(getattr(backend, name), *operands, **options))
 
-    @primitive.def_impl
+    @new.def_impl
     def run(*operands: jax.Array, **options: Any):
         with jax.disable_jit(False):
-            return jax.jit(functools.partial(primitive.bind, **options))(*operands)
+            return compiled(*operands, **options)
 
-    @primitive.def_effectful_abstract_eval
+    @new.def_effectful_abstract_eval
     def typed(*operands: Any, **options: Any):
         traced = jax.make_jaxpr(functools.partial(compute, **options))(*operands)
         return traced.out_avals, traced.effects
 
     def lower(ctx: mlir.LoweringRuleContext, *operands: Any, **options: Any):
-        with _dispatch.lowering(
-            options["implementation"], ctx.module_context.platforms
-        ):
+        chosen = options["implementation"] or _dispatch.fastest(
+            name, ctx.avals_in[0], ctx.module_context
+        )
+        options |= {"implementation": chosen}
+        with _dispatch.lowering(chosen, ctx.module_context.platforms):
             return mlir.lower_fun(compute, multiple_results=True)(
                 ctx, *operands, **options
             )
 
-    batching.primitive_batchers[primitive] = functools.partial(_batch, primitive)
-    mlir.register_lowering(primitive, lower)
-    return primitive
+    mlir.register_lowering(new, lower)
+    batching.primitive_batchers[new] = functools.partial(batch, new)
+    return new
 
 
-def _batch(
-    primitive: Primitive,
-    operands: Sequence[jax.Array],
-    batched: Sequence[int | None],
-    *,
-    axes: tuple[int, int],
-    implementation: str,
-):
-    """The map along the same axes, which make room for one more."""
-    at, size = next(
+def of_one_type(*operands: jax.Array) -> list[jax.Array]:
+    """Arrays of one shape, sharded over devices alike, as their sum would be.
+
+    What `+` does to its operands must be done to those of a primitive before it, lest
+    the derivative by one of them come back sharded as another.
+    """
+    types = {(t.sharding, t.manual_axis_type) for t in map(jax.typeof, operands)}
+    if len(types) == 1:
+        return list(operands)
+
+    def total(*terms: jax.Array) -> jax.Array:
+        return functools.reduce(jnp.add, [term.astype(jnp.float32) for term in terms])
+
+    whole: Any = jax.make_jaxpr(total)(*operands).out_avals[0]
+    alike = []
+    for operand in operands:
+        own = jax.typeof(operand)
+        varying = whole.manual_axis_type.varying - own.manual_axis_type.varying
+        if varying:
+            operand = lax.pcast(operand, tuple(varying), to="varying")
+        if jax.typeof(operand).sharding != whole.sharding:
+            operand = jax.reshard(operand, whole.sharding)
+        alike.append(operand)
+    return alike
+
+
+def batched_shape(
+    operands: Sequence[jax.Array], axes: Sequence[int | None]
+) -> tuple[int, int]:
+    """The first axis that is mapped over, and its size."""
+    return next(
         (axis, operand.shape[axis])
-        for operand, axis in zip(operands, batched, strict=True)
+        for operand, axis in zip(operands, axes, strict=True)
         if axis is not None
     )
 
-    def aligned(operand: jax.Array, axis: int | None) -> jax.Array:
-        if axis is not None:
-            return jnp.moveaxis(operand, axis, at)
-        shape = (*operand.shape[:at], size, *operand.shape[at:])
-        return jnp.broadcast_to(jnp.expand_dims(operand, at), shape)
 
-    rows, columns = (axis + (axis >= at) for axis in axes)
-    results = primitive.bind(
-        *map(aligned, operands, batched),
-        axes=(rows, columns),
-        implementation=implementation,
-    )
-    return results, [at] * len(results)
-
-
-def _is_minus_transpose_of(other: Primitive) -> Callable:
-    """The rule that JAX calls to transpose a map whose transpose is minus `other`."""
-
-    def rule(cotangents: Sequence[Any], *operands: Any, **options: Any):
-        results = other.bind(*map(ad.instantiate_zeros, cotangents), **options)
-        return [
-            -result if ad.is_undefined_primal(operand) else None
-            for result, operand in zip(results, operands, strict=True)
-        ]
-
-    return rule
-
-
-image_gradients_p = _linear_map("image_gradients")
-divergence_p = _linear_map("divergence")
-
-ad.deflinear2(image_gradients_p, _is_minus_transpose_of(divergence_p))
-ad.deflinear2(divergence_p, _is_minus_transpose_of(image_gradients_p))
+def align(operand: jax.Array, axis: int | None, at: int, size: int) -> jax.Array:
+    """`operand` with the axis that is mapped over at `at`; a new one if it has none."""
+    if axis is not None:
+        return jnp.moveaxis(operand, axis, at)
+    shape = (*operand.shape[:at], size, *operand.shape[at:])
+    return jnp.broadcast_to(jnp.expand_dims(operand, at), shape)

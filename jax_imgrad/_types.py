@@ -1,5 +1,6 @@
 """The words of the package: what a caller may pass, and what a back end is."""
 
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 import jax
@@ -7,17 +8,24 @@ import numpy as np
 from jaxtyping import Shaped
 
 # The string is the file: `_backends/<implementation>.py`.
-Implementation = Literal["xla", "pallas_tpu"]
+Implementation = Literal["xla", "xla_rows", "pallas_tpu"]
 
 # B images, H rows, W columns, C channels, of JAX (tracers included) or of NumPy.
-Image = Shaped[jax.Array | np.ndarray, "B H W C"]
+Numbers = jax.Array | np.ndarray
+Image = Shaped[Numbers, "B H W C"]
+
+
+# A pointwise function of differences, zero where they are: `penalty(differences,
+# parameters)` where `differences[k][i]` is that of image k along axis i. Parameters are
+# numbers, or arrays of the shape of the images.
+Penalty = Callable[[Sequence[Sequence[jax.Array]], Sequence[jax.Array]], jax.Array]
 
 
 class Backend(Protocol):
     """What each file of `_backends/` defines: one way to compute.
 
-    Arrays come in one shape and one dtype, which can hold a difference; `axes` are
-    those of the rows and of the columns.
+    Beside these it has operations, those of `xla.py` or some of them. Their arrays come
+    in one shape and one dtype, which can hold a difference.
     """
 
     PLATFORM: str | None
@@ -25,16 +33,4 @@ class Backend(Protocol):
 
     def why_not(self, operand: Any) -> str | None:
         """Why it cannot compute on an image of this type, or None."""
-        ...
-
-    def image_gradients(
-        self, image: jax.Array, axes: tuple[int, int]
-    ) -> tuple[jax.Array, jax.Array]:
-        """(dy, dx), the forward differences, zero in the last row and column."""
-        ...
-
-    def divergence(
-        self, dy: jax.Array, dx: jax.Array, axes: tuple[int, int]
-    ) -> jax.Array:
-        """Minus the transpose of `image_gradients`: what flows out of each pixel."""
         ...

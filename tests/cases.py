@@ -30,10 +30,11 @@ SHAPES = [
 
 FLOATS = ["bfloat16", "float16", "float32", "float64"]
 COMPLEX = ["complex64", "complex128"]
-SIGNED = ["int4", "int8", "int16", "int32", "int64"]
+SIGNED = ["int2", "int4", "int8", "int16", "int32", "int64"]
 # and the dtype that holds their differences
 UNSIGNED = {
     "bool": "int8",
+    "uint2": "int4",
     "uint4": "int8",
     "uint8": "int16",
     "uint16": "int32",

@@ -1,7 +1,6 @@
 """Strict JAX, eight devices, and every implementation on the machine at hand."""
 
 import os
-from typing import get_args
 
 # Before JAX starts: eight CPU devices to shard over, and no search for other ones. The
 # compiler for a TPU is told which one to compile for, and that there is none here.
@@ -19,8 +18,8 @@ import jax
 import pytest
 from jax.experimental.pallas import tpu as pltpu
 
+from jax_imgrad import _dispatch
 from jax_imgrad._backends import pallas_tpu
-from jax_imgrad._types import Implementation
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -51,9 +50,9 @@ def require(request):
     return missing
 
 
-@pytest.fixture(params=get_args(Implementation))
+@pytest.fixture(params=_dispatch.having("image_gradients"))
 def implementation(request):
-    """Each implementation; kernels are interpreted, on memory that begins as NaN."""
+    """Each one of the operators; kernels are interpreted, on memory full of NaN."""
     if request.param == "xla":
         yield request.param
         return

@@ -12,18 +12,29 @@ import jax_imgrad as jig
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "jax_imgrad"
 FILES = sorted(PACKAGE.rglob("*.py"))
-PUBLIC = {name: f for name, f in vars(jig).items() if inspect.isfunction(f)}
+PUBLIC = {
+    f"{prefix}{name}": function
+    for prefix, module in {"": jig, "losses.": jig.losses}.items()
+    for name, function in vars(module).items()
+    if inspect.isfunction(function)
+}
 
 # A file imports only from lower layers: what an image is; how it is computed; by which
-# back end; how that differentiates; what the user calls.
+# back end; what that is to JAX; how it differentiates; what the user calls.
 LAYERS = {
     "_types": 0,
+    "_shift": 0,
     "_checks": 1,
+    "_masks": 1,
+    "_penalties": 1,
     "_backends": 1,
     "_dispatch": 2,
     "_primitives": 3,
-    "_operators": 4,
-    "__init__": 5,
+    "_linear": 4,
+    "_functional": 4,
+    "_operators": 5,
+    "losses": 6,
+    "__init__": 7,
 }
 
 
@@ -48,6 +59,8 @@ def test_imports_point_down(file):
     for parts in imported_of_ours(tree):
         if own == ("_backends",) and parts[:3] == ["jax_imgrad", "_backends", "xla"]:
             continue  # a back end may use the definition
+        if file == PACKAGE / "losses" / "__init__.py" and parts[1] == "losses":
+            continue
         assert layer(parts[1:]) < layer(own), f"{file.name} imports {'.'.join(parts)}"
 
 
@@ -80,7 +93,15 @@ def test_the_package_has_no_logic_in_init():
 
 
 def test_public_names():
-    assert sorted(PUBLIC) == ["divergence", "image_gradients"]
+    assert sorted(PUBLIC) == [
+        "divergence",
+        "image_gradients",
+        "losses.edge_aware_smoothness",
+        "losses.gradient_difference",
+        "losses.gradient_matching",
+        "losses.total_variation",
+        "total_variation",
+    ]
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -79,6 +79,15 @@ def test_the_kernel_is_refused_with_the_reason(image, reason):
         jig.image_gradients(image, implementation="pallas_tpu")
 
 
+def test_the_kernel_is_refused_where_vmap_makes_blocks_too_wide():
+    each = jax.vmap(
+        lambda x: jig.image_gradients(x, implementation="pallas_tpu"), in_axes=4
+    )
+    image = jax.ShapeDtypeStruct((1, 8, 16000, 3, 128), "float32")
+    with pytest.raises(NotImplementedError, match="under vmap: blocks of whole rows"):
+        jax.eval_shape(each, image)
+
+
 def test_the_kernel_is_refused_for_unknown_sizes():
     gradients = jax.jit(lambda x: jig.image_gradients(x, implementation="pallas_tpu"))
     shape = jax.export.symbolic_shape("b, h, w, 3")
@@ -103,9 +112,18 @@ def test_a_refusal_is_not_remembered():
 def test_each_name_is_a_file():
     image = jnp.zeros((1, 4, 4, 1))
     for name in get_args(Implementation):
-        assert _dispatch.choose(name, image) == name
         assert _dispatch.load(name).__name__ == f"jax_imgrad._backends.{name}"
-    assert _dispatch.choose(None, image) == "xla"
+    for name in _dispatch.having("image_gradients"):
+        assert _dispatch.choose(name, "image_gradients", image) == name
+
+
+def test_a_back_end_without_the_operation_is_refused():
+    sentence = (
+        "implementation='xla_rows' cannot be used here: this is computed by 'xla' or "
+        "'pallas_tpu'; use implementation=None"
+    )
+    with pytest.raises(NotImplementedError, match=f"^{sentence}"):
+        jig.image_gradients(jnp.zeros((1, 4, 4, 1)), implementation="xla_rows")
 
 
 def test_pallas_is_loaded_when_asked_for():

@@ -119,6 +119,46 @@ def test_vmap(layout, mode):
         np.testing.assert_allclose(ours[:, 0], wide, rtol=1e-6, atol=1e-6)
 
 
+def test_a_pair_that_is_sharded_in_part():
+    dy, dx = (random_array(SHAPE, "float32", seed) for seed in (0, 1))
+    sharded = shard(dy, "rows", AxisType.Explicit)
+
+    def loss(pair):
+        return jnp.sum(jig.divergence(pair) ** 2)
+
+    flow = 2 * oracle.divergence(dy, dx)
+    with jax.set_mesh(sharded.sharding.mesh):
+        derivative = jax.grad(loss)((sharded, jnp.asarray(dx)))
+    for ours, wide in zip(derivative, oracle.image_gradients(flow), strict=True):
+        np.testing.assert_allclose(ours, -wide, atol=1e-4)
+    assert derivative[0].sharding.is_equivalent_to(sharded.sharding, 4)
+
+
+def test_vmap_of_one_of_a_pair_over_a_sharded_axis():
+    dys = random_array((8, 2, 5, 6, 3), "float32")
+    dx = random_array((2, 5, 6, 3), "float32", seed=1)
+    mesh = jax.make_mesh((8,), ("x",), axis_types=(AxisType.Explicit,))
+    with jax.set_mesh(mesh):
+        sharded = jax.device_put(dys, NamedSharding(mesh, P("x")))
+        ours = jax.vmap(lambda dy: jig.divergence((dy, jnp.asarray(dx))))(sharded)
+    wide = np.stack([oracle.divergence(dy, dx) for dy in dys])
+    np.testing.assert_allclose(ours, wide, rtol=1e-5, atol=1e-5)
+
+
+def test_shard_map_of_a_pair_that_varies_in_part():
+    dy = random_array((8, 5, 6, 3), "float32")
+    dx = random_array((1, 5, 6, 3), "float32", seed=1)
+    mesh = jax.make_mesh((8,), ("x",), axis_types=(AxisType.Auto,))
+
+    @functools.partial(jax.shard_map, mesh=mesh, in_specs=(P("x"), P()), out_specs=P())
+    def derivative(dy, dx):
+        return jax.grad(lambda dx: jnp.sum(jig.divergence((dy, dx)) ** 2))(dx)
+
+    flow = 2 * oracle.divergence(dy, np.broadcast_to(dx, dy.shape))
+    wide = -oracle.image_gradients(flow)[1].sum(0, keepdims=True)
+    np.testing.assert_allclose(jax.jit(derivative)(dy, dx), wide, rtol=1e-4, atol=1e-4)
+
+
 def test_kernel_inside_shard_map(implementation):
     image = random_array((8, 5, 6, 3), "float32")
     sharded = shard(image, "batch", AxisType.Auto)

@@ -1,14 +1,14 @@
 """The same through the vector memory (VMEM) of a TPU: each byte is moved once.
 
-XLA's loop fetches a window of the image for every use of it, 1.7 times the bytes that
-are needed. These kernels fetch a block of rows and its *halo*, the row after it or
-before it, and write both results from it: 1.01 to 1.05 times, counted in the program
-compiled for a TPU v5e. The price is that a kernel is opaque. XLA fuses nothing into it
-and cannot split it over devices: call it on whole images, or inside `jax.shard_map`.
+XLA's loop fetches a window of the image for every use of it. These kernels fetch a
+block of rows and its *halo*, the row after it or before it, and write both results from
+it. The price is that a kernel is opaque: XLA fuses nothing into it and cannot split it
+over devices, so call it on whole images, or inside `jax.shard_map`. It has not been
+timed on a device.
 
 A block must lie in memory as the image does, or XLA first copies the image into another
-layout, up to 42 times as large. The *view* is the order of axes in which XLA stores an
-image by default; it depends on the number of channels.
+layout, with padding that can be many times as large as the image. So blocks follow the
+order of axes in which XLA stores an image by default, which depends on its shape.
 """
 
 import functools
@@ -31,7 +31,7 @@ _SUBLANES = {"float32": 8, "bfloat16": 16}
 # Three arrays, each fetched while another is computed, and what the computation holds,
 # share the 16 MiB that a kernel may use.
 _BLOCK_BYTES = 1 << 20
-_LARGEST_BLOCK_BYTES = 2 << 20
+_LARGEST_BLOCK = 2 << 20
 
 
 class _Blocks(NamedTuple):
@@ -50,16 +50,18 @@ def why_not(operand: Any) -> str | None:
     if operand.dtype.name not in _SUBLANES:
         return f"it computes in float32 and bfloat16 only, got {operand.dtype}"
     mesh = operand.sharding.mesh
-    if mesh.explicit_axes:
+    if math.prod(mesh.shape[axis] for axis in mesh.explicit_axes) > 1:
         return (
             "a kernel cannot be split over the devices of a mesh with explicit axes; "
-            "call it inside jax.shard_map"
+            "call it inside jax.shard_map over all axes of the mesh"
         )
-    if operand.size == 0:
+    return _too_wide(operand.shape, operand.dtype) if operand.size else None
+
+
+def _too_wide(shape: tuple[int, ...], dtype) -> str | None:
+    if _blocks(shape, dtype).nbytes <= _LARGEST_BLOCK:
         return None
-    if _blocks(operand.shape, operand.dtype).nbytes > _LARGEST_BLOCK_BYTES:
-        return f"blocks of whole rows of {operand.shape[2]} columns do not fit in VMEM"
-    return None
+    return f"blocks of whole rows of {shape[2]} columns do not fit in VMEM"
 
 
 def image_gradients(
@@ -149,6 +151,8 @@ def _call_on_images(
 ) -> list[jax.Array]:
     """`kernel` on the blocks of the operands and on the `halo` of the first one."""
     image = operands[0]
+    if reason := _too_wide(image.shape, image.dtype):  # after a vmap, other axes
+        raise NotImplementedError(f"implementation='pallas_tpu' under vmap: {reason}")
     blocks = _blocks(image.shape, image.dtype)
     viewed = [
         operand.transpose(*map("BHWC".index, blocks.order)) for operand in operands

@@ -1,19 +1,18 @@
-"""The definition of the gradient of an image and of its divergence.
+"""The definition: the gradient of an image, its divergence, and sums of penalties.
 
-Every step keeps the shape of the image, in the *shift* form
+Every step keeps the shape of the image, in the shift form of `_shift.py`:
 
     d[i] = shift(x)[i] - where(i has a next pixel, x[i], 0)
 
-whose two terms are both zero at the last pixel. From that form come three properties.
-XLA makes one loop of it, with no temporary, on every platform. It is the only one that
-JAX accepts on an image whose rows or columns are sharded over devices (slices of a
-sharded axis are refused), and one row is all that the devices then exchange. And it
-asks nothing of the sizes, which may be 0, 1, or not known yet.
+whose two terms are both zero at the last pixel. XLA makes one loop of that, with no
+temporary, on every platform.
 
 Pixels are selected by `where`, never by a product, so a NaN or an infinity stays in the
 differences that contain it.
 """
 
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -21,9 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-PLATFORM = None
+from jax_imgrad._shift import has_next, shift
+from jax_imgrad._types import Penalty
 
-_LONGEST_CONSTANT = 4096
+PLATFORM = None
 
 
 def why_not(operand: Any) -> None:
@@ -36,7 +36,7 @@ def image_gradients(
 ) -> tuple[jax.Array, jax.Array]:
     """(dy, dx), the forward differences, zero in the last row and column."""
     rows, columns = axes
-    return _difference(image, rows), _difference(image, columns)
+    return difference(image, rows), difference(image, columns)
 
 
 def divergence(dy: jax.Array, dx: jax.Array, axes: tuple[int, int]) -> jax.Array:
@@ -45,36 +45,74 @@ def divergence(dy: jax.Array, dx: jax.Array, axes: tuple[int, int]) -> jax.Array
     return _outflow(dy, rows) + _outflow(dx, columns)
 
 
-def _difference(image: jax.Array, axis: int) -> jax.Array:
-    return _shift(image, axis, 1) - jnp.where(_has_next(image, axis), image, 0)
+def functional(
+    penalty: Penalty,
+    images: Sequence[jax.Array],
+    parameters: Sequence[jax.Array],
+    axes: tuple[int, ...],
+) -> jax.Array:
+    """The sum of the penalty over the pixels of each image, `[B]`."""
+    return _sum(penalty(_differences(images, axes), parameters))
+
+
+def functional_and_field(
+    penalty: Penalty,
+    images: Sequence[jax.Array],
+    parameters: Sequence[jax.Array],
+    axes: tuple[int, ...],
+) -> tuple[jax.Array, list[jax.Array]]:
+    """The sum, and its derivative by each image: minus the divergence of the flux.
+
+    The flux that leaves a pixel is the derivative of the penalty by its differences.
+    What enters it left its neighbor, and is computed anew from the differences there:
+    moved instead, the flux would have to be stored.
+    """
+    differences = _differences(images, axes)
+    values, out = flux(penalty, differences, parameters)
+    fields = [jnp.zeros_like(along[0]) for along in differences]
+    for i, axis in enumerate(axes):
+        there = functools.partial(shift, axis=axis, by=-1)
+        moved = [there(p) if p.ndim else p for p in parameters]
+        _, back = flux(penalty, jax.tree.map(there, differences), moved)
+        leaves = has_next(images[0], axis)
+        enters = lax.rev(leaves, (axis,))
+        for k, field in enumerate(fields):
+            field += jnp.where(enters, back[k][i], 0)
+            fields[k] = field - jnp.where(leaves, out[k][i], 0)
+    dtypes = [image.dtype for image in images]
+    return _sum(values), [f.astype(d) for f, d in zip(fields, dtypes, strict=True)]
+
+
+def flux(penalty: Penalty, differences, parameters):
+    """The penalty of the differences, and its derivative by each of them."""
+    values, pullback = jax.vjp(lambda d: penalty(d, parameters), differences)
+    return values, pullback(jnp.ones_like(values))[0]
+
+
+def _differences(images, axes):
+    """Of each image, along each axis, in the dtype to accumulate in."""
+    wide = [image.astype(accumulator(image.dtype)) for image in images]
+    return [[difference(image, axis) for axis in axes] for image in wide]
+
+
+def accumulator(dtype) -> np.dtype:
+    """At least float32, or int32: one image of bytes overflows float16."""
+    dtype = jnp.dtype(dtype)
+    if dtype.itemsize >= 4:
+        return dtype
+    return jnp.dtype(jnp.float32 if jnp.issubdtype(dtype, jnp.inexact) else jnp.int32)
+
+
+def _sum(values: jax.Array) -> jax.Array:
+    return values.sum(tuple(range(1, values.ndim)))
+
+
+def difference(image: jax.Array, axis: int) -> jax.Array:
+    """The next pixel along `axis` minus this one; zero at the last."""
+    return shift(image, axis, 1) - jnp.where(has_next(image, axis), image, 0)
 
 
 def _outflow(flow: jax.Array, axis: int) -> jax.Array:
-    # Term by term minus the transpose of _difference: shift(., 1) and shift(., -1) are
+    # Term by term minus the transpose of difference: shift(., 1) and shift(., -1) are
     # transposes of one another, and a selection is its own.
-    return jnp.where(_has_next(flow, axis), flow, 0) - _shift(flow, axis, -1)
-
-
-def _shift(image: jax.Array, axis: int, by: int) -> jax.Array:
-    """`image[i + by]` at pixel i, zero where there is no such pixel."""
-    padding = [(0, 0, 0)] * image.ndim
-    padding[axis] = (-by, by, 0)
-    return lax.pad(image, jnp.zeros((), image.dtype), padding)
-
-
-def _has_next(image: jax.Array, axis: int) -> jax.Array:
-    """Which pixels have a next one along `axis`; it broadcasts against the image."""
-    size = image.shape[axis]
-    shape = tuple(size if i == axis else 1 for i in range(image.ndim))
-
-    def computed():
-        return lax.broadcasted_iota(jnp.int32, shape, axis) < size - 1
-
-    def constant():
-        return jnp.asarray((np.arange(size) < size - 1).reshape(shape))
-
-    # A computed mask is a kernel more on a GPU and a TPU; a constant one makes bfloat16
-    # up to 2.5 times slower on a CPU, and long ones swell the program.
-    if isinstance(size, int) and size <= _LONGEST_CONSTANT:
-        return lax.platform_dependent(cpu=computed, default=constant)
-    return computed()
+    return jnp.where(has_next(flow, axis), flow, 0) - shift(flow, axis, -1)

@@ -1,0 +1,64 @@
+"""How the operators differentiate: each is minus the transpose of the other.
+
+A linear map is its own derivative, at every order, and nothing need be kept in memory
+for it: all that it must say is what its transpose is. JAX could find the derivative of
+the definition by itself, but would keep the masks in it, at the size of the image,
+until they are used; and it knows neither the derivative nor the transpose of a kernel.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from jax.extend.core import Primitive
+from jax.interpreters import ad
+
+from jax_imgrad._primitives import align, batched_shape, of_one_type, primitive
+
+
+def _linear_map(name: str) -> Primitive:
+    """The map of this name, along `axes`, rows and columns, of arrays of one shape."""
+
+    def call(function: Callable, *operands: jax.Array, axes: tuple[int, int]):
+        return function(*operands, axes)
+
+    return primitive(name, call, _batch, ("axes", "implementation"))
+
+
+def _batch(
+    mapped: Primitive,
+    operands: Sequence[jax.Array],
+    batched: Sequence[int | None],
+    *,
+    axes: tuple[int, int],
+    **options: Any,
+):
+    """The map along the same axes, which make room for one more."""
+    at, size = batched_shape(operands, batched)
+    aligned = of_one_type(
+        *(align(o, b, at, size) for o, b in zip(operands, batched, strict=True))
+    )
+    rows, columns = (axis + (axis >= at) for axis in axes)
+    results = mapped.bind(*aligned, axes=(rows, columns), **options)
+    return results, [at] * len(results)
+
+
+def _is_minus_transpose_of(other: Primitive) -> Callable:
+    """The rule that JAX calls to transpose a map whose transpose is minus `other`."""
+
+    def rule(cotangents: Sequence[Any], *operands: Any, **options: Any):
+        flow = of_one_type(*map(ad.instantiate_zeros, cotangents))
+        results = other.bind(*flow, **options)
+        return [
+            -result if ad.is_undefined_primal(operand) else None
+            for result, operand in zip(results, operands, strict=True)
+        ]
+
+    return rule
+
+
+image_gradients_p = _linear_map("image_gradients")
+divergence_p = _linear_map("divergence")
+
+ad.deflinear2(image_gradients_p, _is_minus_transpose_of(divergence_p))
+ad.deflinear2(divergence_p, _is_minus_transpose_of(image_gradients_p))

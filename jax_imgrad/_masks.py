@@ -1,0 +1,50 @@
+"""Which pixels count, and which differences: those of two valid pixels.
+
+A mask is a bool array of the shape of the image, or None where all pixels are valid.
+What lies in an invalid pixel is selected away before it meets any other, and the
+differences are selected again after: a NaN times zero would still be NaN.
+"""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from jax_imgrad._shift import shift
+
+Mask = jax.Array | None
+Reduction = Literal["mean", "sum"]  # over the pixels of each image
+
+
+def without_invalid(image: jax.Array, valid: Mask) -> jax.Array:
+    """The image, zero where it is not valid."""
+    return image if valid is None else jnp.where(valid, image, 0)
+
+
+def valid_differences(valid: Mask, axes: tuple[int, ...]) -> list[jax.Array]:
+    """For each axis, where a pixel and its next one are valid; nothing for no mask."""
+    if valid is None:
+        return []
+    return [valid & shift(valid, axis, 1) for axis in axes]
+
+
+def reduced(
+    total: jax.Array, valid: Mask, shape: tuple[int, ...], reduction: Reduction
+) -> jax.Array:
+    """The sum, or the mean over the valid pixels of each image; 0 where none is."""
+    if reduction == "sum":
+        return total
+    return ratio(total, count(valid, shape, total.dtype))
+
+
+def count(valid: Mask, shape: tuple[int, ...], dtype) -> jax.Array:
+    """The valid pixels of each image, `[B]`."""
+    valid = jnp.ones((1,) * len(shape), bool) if valid is None else valid
+    axes = tuple(range(1, len(shape)))
+    return jnp.broadcast_to(valid, shape).sum(axes, dtype=dtype)
+
+
+def ratio(total: jax.Array, pixels: jax.Array) -> jax.Array:
+    """`total / pixels`, and 0 for no pixels."""
+    some = pixels > 0
+    return jnp.where(some, total / jnp.where(some, pixels, 1), 0)

@@ -1,0 +1,89 @@
+"""Pointwise functions, zero at zero, whose derivatives are right there.
+
+JAX says that the derivative of |x| at 0 is 1, and that of the square root is infinite:
+a total variation made of those pushes on a constant image, or is NaN there. Here both
+are 0 at 0, as in TensorFlow and PyTorch, and every second derivative is finite.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from jax_imgrad._types import Penalty
+
+
+@jax.custom_jvp
+def absolute(x: jax.Array) -> jax.Array:
+    """|x|, also of complex numbers."""
+    return jnp.abs(x)
+
+
+@absolute.defjvp
+def _absolute_jvp(primals, tangents):
+    (x,), (t,) = primals, tangents
+    return jnp.abs(x), jnp.real(jnp.conj(jnp.sign(x)) * t)
+
+
+def root(x: jax.Array) -> jax.Array:
+    """The square root of x, for x >= 0."""
+    positive = x > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+
+
+def power(x: jax.Array, exponent: float) -> jax.Array:
+    """X ** exponent, for x >= 0 and exponent >= 1; derivatives at 0 are 0."""
+    positive = x > 0
+    return jnp.where(positive, jnp.where(positive, x, 1) ** exponent, 0)
+
+
+def norm(xs: Sequence[jax.Array]) -> jax.Array:
+    """The Euclidean norm of several real numbers."""
+    return root(functools.reduce(jnp.add, [x * x for x in xs]))
+
+
+def square(x: jax.Array) -> jax.Array:
+    """x², of a real number."""
+    return x * x
+
+
+def huber(x: jax.Array, delta: jax.Array) -> jax.Array:
+    """x²/(2δ) where |x| <= δ, and |x| - δ/2 beyond."""
+    size = absolute(x)
+    return jnp.where(size <= delta, x * x / (2 * delta), size - delta / 2)
+
+
+def charbonnier(x: jax.Array, epsilon: jax.Array) -> jax.Array:
+    """sqrt(x² + ε²) - ε, for ε > 0."""
+    # In this form nothing cancels: it is 0 at 0, and not a rounding error.
+    return x * x / (jnp.sqrt(x * x + epsilon * epsilon) + epsilon)
+
+
+PENALTIES = {
+    "l1": lambda x, scale: absolute(x),
+    "l2": lambda x, scale: square(x),
+    "huber": huber,
+    "charbonnier": charbonnier,
+}
+
+
+@functools.cache
+def variation(name: str, isotropic: bool = False) -> Penalty:
+    """The penalty of every difference, or of the length of all those of a pixel.
+
+    Its parameters are the scale of the penalty, and for each difference which ones are
+    valid, or nothing where all are.
+    """
+    rho = PENALTIES[name]
+
+    def penalty(differences, parameters):
+        scale, *valid = parameters
+        parts = [d for along in differences for d in along]
+        if valid:
+            parts = [jnp.where(v, d, 0) for v, d in zip(valid, parts, strict=True)]
+        if isotropic:
+            parts = [norm(parts)]
+        return functools.reduce(jnp.add, [rho(part, scale) for part in parts])
+
+    return penalty

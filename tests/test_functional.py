@@ -1,0 +1,481 @@
+"""The sum of a penalty and its derivative, in every way to compute them."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import loss_oracle as oracle
+import numpy as np
+import pytest
+from cases import random_array, x64_if
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+from jax.test_util import check_grads
+
+from jax_imgrad._functional import functional
+from jax_imgrad._penalties import PENALTIES, absolute, variation
+
+# Rows of less than 128 numbers are joined, and a row of 192 is one.
+CASES = [
+    ((1, 1, 1, 1), (1, 2)),
+    ((2, 1, 9, 3), (1, 2)),
+    ((2, 9, 1, 3), (1, 2)),
+    ((2, 5, 6, 1), (1, 2)),
+    ((2, 5, 6, 3), (1, 2)),
+    ((3, 4, 5, 64), (1, 2)),
+    ((1, 40, 200, 3), (1, 2)),
+    ((2, 4, 5, 7, 3), (1, 2, 3)),
+    ((2, 4, 5, 7, 3), (1, 3)),
+    ((2, 3, 4, 50, 3), (1, 2, 3)),
+    ((2, 6, 300), (1,)),
+    ((2, 6, 300), (2,)),
+    ((0, 4, 5, 3), (1, 2)),
+    ((0, 4, 64, 3), (1, 2)),
+    ((2, 0, 5, 3), (1, 2)),
+    ((2, 0, 64, 3), (1, 2)),
+    ((2, 4, 0, 3), (1, 2)),
+    ((2, 4, 5, 0), (1, 2)),
+]
+SMALL = random_array((1, 3, 2, 2), "float32")
+IMAGE = random_array((2, 5, 6, 3), "float32")
+
+ways = pytest.mark.parametrize("implementation", ["xla", "xla_rows", None])
+both = pytest.mark.parametrize("implementation", ["xla", "xla_rows"])
+
+
+def tv(image, scale=1.0, name="l1", isotropic=False, axes=(1, 2), implementation=None):
+    """`[B]`, by the engine itself."""
+    return functional(
+        variation(name, isotropic),
+        [image],
+        [jnp.asarray(scale, jnp.float32)],
+        axes=axes,
+        implementation=implementation,
+    )
+
+
+def edges(differences, parameters):
+    """A smooth penalty of two images, with a weight for each pixel."""
+    (weight,), (p, t) = parameters, differences
+    parts = [weight * jnp.square(jnp.sin(a) - b) for a, b in zip(p, t, strict=True)]
+    return functools.reduce(jnp.add, parts)
+
+
+def two_images(p, t, weight, implementation=None):
+    return functional(
+        edges, [p, t], [weight], axes=(1, 2), implementation=implementation
+    )
+
+
+def sliced_edges(p, t, weight):
+    """The same in slices, which JAX differentiates by its own rules."""
+    total = 0
+    for axis in (1, 2):
+        first = (slice(None),) * axis + (slice(-1),)
+        dp, dt = jnp.diff(p, axis=axis), jnp.diff(t, axis=axis)
+        total += (weight[first] * (jnp.sin(dp) - dt) ** 2).sum((1, 2, 3))
+    return total
+
+
+def sliced(rho, image, scale):
+    return sum(rho(jnp.diff(image, axis=a), scale).sum((1, 2, 3)) for a in (1, 2))
+
+
+def sliced_huber(image, scale):
+    def rho(d, s):
+        d = jnp.abs(d)
+        return jnp.where(d <= s, d**2 / (2 * s), d - s / 2)
+
+    return sliced(rho, image, scale)
+
+
+def close(ours, expected, tolerance=1e-5):
+    for one, other in zip(
+        jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
+
+
+def wide_sums(image, axes):
+    """The sum of each image and its derivative, from the oracle."""
+    along = [oracle.difference(oracle.wide(image), axis) for axis in axes]
+    value = sum(oracle.per_image(np.abs(d)) for d in along)
+    return value, oracle.minus_divergence([np.sign(d) for d in along], axes)
+
+
+def weighted_sum(function, image):
+    """A loss whose derivative by each sum is another number."""
+    values = function(image)
+    return jnp.sum(values * jnp.arange(1, 1 + len(values), dtype=values.dtype)), values
+
+
+@ways
+@pytest.mark.parametrize(
+    ("shape", "axes", "dtype"),
+    [(*case, "float32") for case in CASES]
+    + [(*case, dtype) for case in CASES[4:8] for dtype in ("bfloat16", "float64")],
+)
+def test_value_and_derivative(shape, axes, dtype, implementation):
+    with x64_if(dtype):
+        image = jnp.asarray(random_array(shape, dtype))
+        ours = functools.partial(tv, axes=axes, implementation=implementation)
+        loss = functools.partial(weighted_sum, ours)
+        derivative, values = jax.grad(loss, has_aux=True)(image)
+    value, field = wide_sums(image, axes)
+    assert values.dtype == ("float64" if dtype == "float64" else "float32")
+    assert derivative.dtype == dtype
+    tolerance = 1e-12 if dtype == "float64" else 1e-5
+    close(values, value, tolerance)
+    weights = np.arange(1, 1 + shape[0]).reshape(-1, *[1] * (len(shape) - 1))
+    close(np.asarray(derivative, "float64"), weights * field, 1e-12)
+
+
+@ways
+def test_float32_where_float64_exists(implementation):
+    ours = functools.partial(tv, implementation=implementation)
+    with jax.enable_x64(True):
+        image = jnp.asarray(IMAGE)
+        derivative = jax.grad(lambda image: ours(image).sum())(image)
+        assert ours(image).dtype == derivative.dtype == "float32"
+    close(derivative, wide_sums(IMAGE, (1, 2))[1])
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 6, 3), (1, 4, 90, 3), (2, 3, 4, 50, 3)])
+@pytest.mark.parametrize("isotropic", [False, True])
+@pytest.mark.parametrize("name", PENALTIES)
+def test_the_two_ways_agree(name, isotropic, shape):
+    def derivatives(implementation):
+        def loss(image, scale):
+            axes = tuple(range(1, len(shape) - 1))
+            ours = tv(image, scale, name, isotropic, axes, implementation)
+            return weighted_sum(lambda _: ours, image)
+
+        both = jax.value_and_grad(loss, (0, 1), has_aux=True)
+        return both(random_array(shape, "float32"), jnp.float32(0.7))
+
+    close(derivatives("xla_rows"), derivatives("xla"), 3e-5)
+
+
+@ways
+@pytest.mark.parametrize("shape", [(2, 5, 6, 3), (1, 4, 90, 3)])
+def test_derivative_by_two_images_and_weights_of_pixels(shape, implementation):
+    operands = [random_array(shape, "float32", seed) for seed in range(3)]
+
+    def all_of(function):
+        loss = lambda *given: weighted_sum(lambda _: function(*given), None)  # noqa: E731
+        return jax.value_and_grad(loss, (0, 1, 2), has_aux=True)(*operands)
+
+    ours = functools.partial(two_images, implementation=implementation)
+    close(all_of(ours), all_of(sliced_edges), 3e-5)
+
+
+@ways
+def test_derivative_by_one_of_two_images(implementation):
+    p, t, w = (random_array(IMAGE.shape, "float32", seed) for seed in range(3))
+    ours = jax.grad(lambda t: two_images(p, t, w, implementation).sum())(t)
+    close(ours, jax.grad(lambda t: sliced_edges(p, t, w).sum())(t))
+
+
+@ways
+def test_derivative_by_the_scale(implementation):
+    ours = jax.jacrev(lambda s: tv(IMAGE, s, "huber", False, (1, 2), implementation))
+    close(ours(0.7), jax.jacrev(lambda s: sliced_huber(IMAGE, s))(0.7))
+    forward = jax.jacfwd(lambda s: tv(IMAGE, s, "huber", False, (1, 2), implementation))
+    close(forward(0.7), ours(0.7))
+
+
+@ways
+def test_checked_by_finite_differences(implementation):
+    def loss(image, scale):
+        return functional(
+            variation("charbonnier"),
+            [image],
+            [scale],
+            axes=(1, 2),
+            implementation=implementation,
+        )
+
+    with jax.enable_x64(True):
+        given = (jnp.asarray(SMALL.astype("float64")), jnp.float64(0.7))
+        check_grads(loss, given, order=2, modes=["fwd", "rev"])
+
+
+@ways
+def test_complex(implementation):
+    image = random_array((2, 3, 4, 2), "complex64")
+
+    def plain(image):
+        return sliced(lambda d, _: jnp.abs(d), image, None).sum()
+
+    value, derivative = jax.value_and_grad(
+        lambda image: tv(image, implementation=implementation).sum()
+    )(image)
+    close((value, derivative), jax.value_and_grad(plain)(image))
+    tangent = random_array(image.shape, "complex64", seed=1)
+    ours = functools.partial(tv, implementation=implementation)
+    _, along = jax.jvp(lambda image: ours(image).sum(), (image,), (tangent,))
+    close(along, jax.jvp(plain, (image,), (tangent,))[1])
+
+
+@ways
+def test_jvp(implementation):
+    tangents = (random_array(IMAGE.shape, "float32", seed=1), 0.3)
+    ours = functools.partial(tv, name="huber", implementation=implementation)
+    close(
+        jax.jvp(ours, (IMAGE, 0.7), tangents),
+        jax.jvp(sliced_huber, (IMAGE, 0.7), tangents),
+    )
+
+
+@ways
+def test_hessian(implementation):
+    ours = functools.partial(tv, name="charbonnier", implementation=implementation)
+
+    def plain(image, scale):
+        return sliced(lambda d, s: jnp.sqrt(d**2 + s**2) - s, image, scale)
+
+    def second(function, outer, inner):
+        total = lambda image: function(image, jnp.float32(0.7)).sum()  # noqa: E731
+        return outer(inner(total))(SMALL)
+
+    expected = second(plain, jax.jacfwd, jax.jacrev)
+    for outer in (jax.jacfwd, jax.jacrev):
+        for inner in (jax.jacfwd, jax.jacrev):
+            close(second(ours, outer, inner), expected)
+
+
+@ways
+@pytest.mark.parametrize("axis", range(5))
+def test_vmap_over_any_axis(axis, implementation):
+    images = random_array((3, 2, 5, 6, 2), "float32")
+    ours = functools.partial(tv, implementation=implementation)
+    mapped = np.moveaxis(images, 0, axis)
+    expected = [wide_sums(image, (1, 2)) for image in images]
+    close(jax.vmap(ours, axis)(mapped), np.stack([value for value, _ in expected]))
+    derivative = jax.grad(lambda image: ours(image).sum())
+    close(
+        jax.vmap(derivative, axis, axis)(mapped),
+        np.stack([field for _, field in expected], axis),
+    )
+
+
+@ways
+def test_vmap_over_the_scale(implementation):
+    scales = np.float32([0.3, 0.7, 1.1])
+    images = random_array((3, *IMAGE.shape), "float32")
+
+    def both_derivatives(function):
+        loss = lambda image, scale: function(image, scale).sum()  # noqa: E731
+        return jax.value_and_grad(loss, (0, 1))
+
+    ours = both_derivatives(
+        functools.partial(tv, name="huber", implementation=implementation)
+    )
+    plain = both_derivatives(sliced_huber)
+    each = [plain(IMAGE, scale) for scale in scales]
+    close(jax.vmap(ours, (None, 0))(IMAGE, scales), stack(each))
+    each = [plain(image, scale) for image, scale in zip(images, scales, strict=True)]
+    close(jax.vmap(ours)(images, scales), stack(each))
+    close(jax.vmap(ours, (3, 0))(np.moveaxis(images, 0, 3), scales), stack(each))
+
+
+def stack(trees):
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+
+
+@ways
+def test_vmap_over_the_weights_of_pixels(implementation):
+    p, t = (random_array(IMAGE.shape, "float32", seed) for seed in range(2))
+    weights = random_array((3, *IMAGE.shape), "float32")
+    ours = functools.partial(two_images, implementation=implementation)
+    each = [sliced_edges(p, t, weight) for weight in weights]
+    moved = np.moveaxis(weights, 0, 3)
+    close(jax.vmap(ours, (None, None, 3))(p, t, moved), np.stack(each))
+
+
+@ways
+def test_vmap_nested(implementation):
+    images = random_array((2, 3, *IMAGE.shape), "float32")
+    ours = jax.vmap(jax.vmap(functools.partial(tv, implementation=implementation)))
+    flat, _ = wide_sums(images.reshape(12, 5, 6, 3), (1, 2))
+    close(ours(images), flat.reshape(2, 3, 2))
+
+
+@ways
+def test_checkpoint_and_scan(implementation):
+    def loss(image):
+        return tv(image, 0.7, "huber", False, (1, 2), implementation).sum()
+
+    def step(image, _):
+        return image - 0.1 * jax.grad(jax.checkpoint(loss))(image), None
+
+    def descend(image):
+        return jax.lax.scan(step, image, length=2)[0]
+
+    plain = jax.grad(lambda image: sliced_huber(image, 0.7).sum())
+    expected = IMAGE - 0.1 * plain(IMAGE)
+    expected = expected - 0.1 * plain(expected)
+    close(descend(jnp.asarray(IMAGE)), expected)
+    close(jax.jit(descend)(IMAGE), expected)
+
+
+@ways
+def test_debug_nans_checking_leaks_and_no_jit(implementation):
+    derivative = jax.grad(lambda i: tv(i, implementation=implementation).sum())
+    expected = wide_sums(IMAGE, (1, 2))[1]
+    with jax.debug_nans(True), jax.checking_leaks():
+        close(derivative(IMAGE), expected)
+    with jax.disable_jit():
+        close(derivative(IMAGE), expected)
+
+
+@ways
+@pytest.mark.parametrize(
+    ("dtype", "sums"), [("bfloat16", "float32"), ("float32", "float32")]
+)
+def test_eval_shape(dtype, sums, implementation):
+    image = jax.ShapeDtypeStruct((2, 5, 6, 3), dtype)
+    ours = functools.partial(tv, implementation=implementation)
+    assert jax.eval_shape(ours, image) == jax.ShapeDtypeStruct((2,), sums)
+    derivative = jax.grad(lambda image: ours(image).sum())
+    assert jax.eval_shape(derivative, image) == image
+
+
+def test_export_with_symbolic_shapes_for_every_platform():
+    exported = jax.export.export(
+        jax.jit(value_and_derivative), platforms=["cpu", "cuda", "tpu"]
+    )(jax.ShapeDtypeStruct(jax.export.symbolic_shape("b, h, w, c"), "float32"))
+    called = jax.export.deserialize(exported.serialize()).call
+    for shape in [(1, 1, 1, 1), (2, 5, 6, 3), (1, 9, 1, 2), (1, 3, 70, 2)]:
+        image = random_array(shape, "float32")
+        value, field = wide_sums(image, (1, 2))
+        close(called(image), (value.sum(), field))
+
+
+@both
+@pytest.mark.parametrize("isotropic", [False, True])
+@pytest.mark.parametrize("name", PENALTIES)
+def test_a_constant_image_is_left_alone(name, isotropic, implementation):
+    image = np.full((1, 2, 3, 2), 0.3, "float32")
+
+    def loss(image):
+        return tv(image, 0.7, name, isotropic, (1, 2), implementation).sum()
+
+    assert abs(loss(image)) < 1e-5
+    np.testing.assert_array_equal(jax.grad(loss)(image), 0 * image)
+    assert np.isfinite(jax.hessian(loss)(image)).all()
+    by_scale = jax.grad(
+        lambda s: tv(image, s, name, isotropic, (1, 2), implementation).sum()
+    )
+    assert abs(by_scale(0.7)) < 1e-5
+
+
+@both
+def test_a_tie_beside_an_edge(implementation):
+    image = np.float32([0, 0, 2, 2, 1]).reshape(1, 1, 5, 1)
+    derivative = jax.grad(lambda i: tv(i, implementation=implementation).sum())(image)
+    assert derivative.ravel().tolist() == [0, -1, 1, 1, -1]
+
+
+@ways
+@pytest.mark.parametrize("shape", [(2, 5, 6, 3), (1, 5, 90, 3)])
+def test_nan_behind_a_mask(shape, implementation):
+    image = random_array(shape, "float32")
+    image[:, 2, 3, 1] = np.nan
+    valid = ~np.isnan(image)
+    masks = [oracle.pairs(valid, axis) for axis in (1, 2)]
+
+    def loss(image):
+        return functional(
+            variation("l1"),
+            [image],
+            [jnp.float32(0), *map(jnp.asarray, masks)],
+            axes=(1, 2),
+            implementation=implementation,
+        ).sum()
+
+    along = [
+        np.where(mask, oracle.difference(oracle.wide(image), axis), 0)
+        for mask, axis in zip(masks, (1, 2), strict=True)
+    ]
+    value = sum(np.abs(d).sum() for d in along)
+    field = oracle.minus_divergence([np.sign(d) for d in along], (1, 2))
+    close(jax.value_and_grad(loss)(image), (value, field), 1e-4)
+
+
+@ways
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_sums_of_large_numbers_do_not_overflow(dtype, implementation):
+    image = (random_array((1, 256, 256, 3), "float32") * 1000).astype(jnp.dtype(dtype))
+    value, _ = wide_sums(image, (1, 2))
+    close(tv(jnp.asarray(image), implementation=implementation), value, 1e-4)
+
+
+# Where None computes, and in how much memory.
+
+
+def compiled(function, *given):
+    return jax.jit(function).lower(*given).compile()
+
+
+def value_and_derivative(image):
+    return jax.value_and_grad(lambda image: tv(image).sum())(image)
+
+
+def sharded(image, spec, mode):
+    mesh = jax.make_mesh((8,), ("x",), axis_types=(mode,))
+    return jax.device_put(image, NamedSharding(mesh, spec))
+
+
+@pytest.mark.parametrize("mode", [AxisType.Auto, AxisType.Explicit])
+@pytest.mark.parametrize(
+    "spec", [P("x"), P(None, "x"), P(None, None, "x")], ids=["batch", "rows", "columns"]
+)
+@pytest.mark.parametrize("implementation", ["xla", None])
+def test_sharded_images(spec, mode, implementation):
+    host = random_array((8, 16, 24, 3), "float32")
+    image = sharded(host, spec, mode)
+    value, field = wide_sums(host, (1, 2))
+
+    def loss(image):
+        return weighted_sum(functools.partial(tv, implementation=implementation), image)
+
+    program = compiled(jax.grad(loss, has_aux=True), image)
+    derivative, values = program(image)
+    close(values, value)
+    close(derivative, np.arange(1, 9).reshape(8, 1, 1, 1) * field)
+    assert derivative.sharding.is_equivalent_to(image.sharding, 4)
+    text = program.as_text()
+    assert "all-gather" not in text
+    assert "all-to-all" not in text
+    assert " while(" not in text
+
+
+def test_on_one_cpu_none_is_by_rows():
+    image = jax.ShapeDtypeStruct((4, 40, 200, 3), "float32")
+    assert " while(" in compiled(tv, image).as_text()
+    assert " while(" in compiled(value_and_derivative, image).as_text()
+    text = compiled(functools.partial(tv, implementation="xla"), image).as_text()
+    assert " while(" not in text
+
+
+@pytest.mark.parametrize("function", [tv, value_and_derivative])
+def test_nothing_is_stored_on_the_way(function):
+    image = jax.ShapeDtypeStruct((4, 256, 256, 3), "float32")
+    memory = compiled(function, image).memory_analysis()
+    assert memory.temp_size_in_bytes < 0.05 * image.size * 4
+
+
+def test_rows_refuse_a_sharded_image_and_symbolic_shapes():
+    image = sharded(random_array((8, 4, 5, 3), "float32"), P("x"), AxisType.Explicit)
+    with pytest.raises(NotImplementedError, match="would gather an image"):
+        tv(image, implementation="xla_rows")
+    symbolic = jax.ShapeDtypeStruct(jax.export.symbolic_shape("b, h, w, c"), "float32")
+    with pytest.raises(NotImplementedError, match="a shape of known numbers"):
+        jax.eval_shape(functools.partial(tv, implementation="xla_rows"), symbolic)
+
+
+def test_penalties_at_zero():
+    assert jax.grad(absolute)(0.0) == 0
+    assert jax.grad(absolute)(-0.0) == 0
+    assert jax.grad(absolute)(-2.0) == -1

@@ -1,0 +1,526 @@
+"""Every loss: its values and derivatives, its masks, and what it refuses."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import loss_oracle as oracle
+import numpy as np
+import optax
+import pytest
+from cases import random_array
+from flax import nnx
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+import jax_imgrad as jig
+from jax_imgrad import losses
+
+GOLDEN = np.float32([[0, 1, 3], [2, 2, 5], [4, 0, 1]]).reshape(1, 3, 3, 1)
+SHAPE = (3, 6, 7, 3)
+ARRAYS = {
+    "total_variation": 1,
+    "gradient_difference": 2,
+    "gradient_matching": 2,
+    "edge_aware_smoothness": 2,
+}
+OPTIONS = {
+    "total_variation": [
+        {},
+        {"penalty": "l2"},
+        {"penalty": "huber"},
+        {"penalty": "huber", "scale": 0.3},
+        {"penalty": "charbonnier"},
+        {"penalty": "charbonnier", "scale": 0.3},
+        {"isotropic": True},
+        {"penalty": "huber", "isotropic": True},
+        {"penalty": "l2", "isotropic": True},
+        {"channel_coupling": True},
+        {"penalty": "charbonnier", "channel_coupling": True},
+        {"axes": 1},
+        {"axes": (-2, -3, -1)},
+    ],
+    "gradient_difference": [{}, {"alpha": 2}, {"alpha": 1.5}, {"axes": (2,)}],
+    "gradient_matching": [
+        {},
+        {"scales": 1},
+        {"scales": 2, "axes": (1,)},
+        {"reduction": "batch_mean"},
+    ],
+    "edge_aware_smoothness": [
+        {},
+        {"edge_weight": 3.0},
+        {"mean_normalized": True},
+        {"axes": (1,), "mean_normalized": True},
+    ],
+}
+TABLE = [(name, options) for name, table in OPTIONS.items() for options in table]
+
+every_loss = pytest.mark.parametrize("name", ARRAYS)
+every_option = pytest.mark.parametrize(("name", "options"), TABLE, ids=str)
+
+
+def arrays(name, shape=SHAPE, dtype="float32"):
+    """What a loss takes; a guide has channels of its own."""
+    guided = name == "edge_aware_smoothness"
+    shapes = [shape, (*shape[:-1], 2) if guided else shape][: ARRAYS[name]]
+    given = [random_array(s, dtype, seed) for seed, s in enumerate(shapes)]
+    if guided:
+        given[0] = abs(given[0]) + np.ones((), given[0].dtype)
+    return given
+
+
+def mask(shape=SHAPE, channels=None):
+    """Of random pixels; none of the second image."""
+    shape = (*shape[:-1], channels or shape[-1])
+    valid = np.random.default_rng(7).random(shape) < 0.7
+    valid[1] = False
+    return valid
+
+
+def close(ours, expected, tolerance=2e-5):
+    np.testing.assert_allclose(ours, expected, rtol=tolerance, atol=tolerance)
+
+
+def both(name, given, options):
+    return getattr(losses, name)(*given, **options), getattr(oracle, name)(
+        *given, **options
+    )
+
+
+# Values.
+
+
+@every_option
+@pytest.mark.parametrize(("masked", "reduction"), [(False, "sum"), (True, "mean")])
+def test_values(name, options, masked, reduction):
+    options = {"reduction": reduction} | options
+    if masked:
+        options["where"] = mask()
+    ours, expected = both(name, arrays(name), options)
+    assert (ours.shape, ours.dtype) == ((3,), "float32")
+    close(ours, expected)
+    if masked:
+        assert ours[1] == 0
+
+
+@every_loss
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [
+        ((2, 1, 1, 1), (1, 2)),
+        ((2, 1, 9, 3), (1, 2)),
+        ((2, 9, 1, 2), (1, 2)),
+        ((2, 4, 60, 3), (1, 2)),
+        ((2, 4, 5, 6, 2), (1, 2, 3)),
+        ((2, 4, 5, 6, 2), (1, 3)),
+        ((2, 30, 2), (1,)),
+    ],
+)
+def test_values_of_shapes(name, shape, axes):
+    options = {"axes": axes, "where": mask(shape)}
+    close(*both(name, arrays(name, shape), options))
+
+
+@every_loss
+def test_a_mask_of_pixels_is_broadcast_to_the_channels(name):
+    options = {"where": mask(channels=1)}
+    close(*both(name, arrays(name), options))
+    close(*both(name, arrays(name), {"where": mask()[:1, :, :1]}))
+
+
+def test_golden_values():
+    def tv(**options):
+        return losses.total_variation(GOLDEN, reduction="sum", **options)
+
+    assert float(tv()[0]) == 24
+    close(tv(isotropic=True), [21.0777], 1e-4)
+    close(losses.total_variation(GOLDEN), [24 / 9])
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "float64"])
+def test_dtypes(name, dtype):
+    with jax.enable_x64(dtype == "float64"):
+        given = list(map(jnp.asarray, arrays(name, dtype=jnp.dtype(dtype))))
+        ours = getattr(losses, name)(*given)
+        derivative = jax.grad(lambda a: getattr(losses, name)(a, *given[1:]).sum())(
+            given[0]
+        )
+    assert ours.dtype == ("float64" if dtype == "float64" else "float32")
+    assert derivative.dtype == dtype
+    expected = getattr(oracle, name)(*map(np.asarray, given))
+    close(ours, expected, 1e-12 if dtype == "float64" else 1e-2)
+
+
+@every_loss
+def test_integers_are_taken_as_float32(name):
+    given = [np.abs(10 * a).astype("uint8") for a in arrays(name)]
+    ours, expected = both(name, given, {})
+    assert ours.dtype == "float32"
+    close(ours, expected)
+
+
+@every_loss
+def test_two_dtypes_are_promoted(name):
+    given = arrays(name)
+    if len(given) == 2:
+        close(*both(name, [given[0], np.round(given[1]).astype("int32")], {}))
+        half = [given[0], given[1].astype("float16")]
+        close(*both(name, half, {}))
+
+
+@every_loss
+@pytest.mark.parametrize("masked", [False, True])
+def test_an_image_does_not_depend_on_the_others(name, masked):
+    options = {"where": mask() if masked else None}
+    once = getattr(losses, name)(*arrays(name), **options)
+    if masked:
+        options["where"] = np.concatenate([options["where"]] * 2)
+    twice = [np.concatenate([a] * 2) for a in arrays(name)]
+    close(getattr(losses, name)(*twice, **options), np.concatenate([once] * 2))
+
+
+def test_the_mean_does_not_depend_on_the_resolution():
+    rows = np.linspace(0, 1, 201, dtype="float32")[:, None, None]
+    ramp = np.broadcast_to(rows, (201, 30, 1))
+    one = losses.total_variation(ramp[None]) * 200
+    close(losses.total_variation(np.concatenate([ramp] * 2, 1)[None]) * 200, one)
+
+
+# Derivatives.
+
+
+@every_option
+def test_derivatives(name, options):
+    """Along a random direction, by central differences of the oracle."""
+    options = options | {"where": mask()}
+    for moving in range(ARRAYS[name]):
+        with jax.enable_x64(True):
+            given = arrays(name, dtype="float64")
+            direction = random_array(given[moving].shape, "float64", seed=9)
+
+            def at(step, function, given=given, moving=moving, by=direction):
+                moved = list(given)
+                moved[moving] = given[moving] + step * by
+                return function(*moved, **options)
+
+            ours = functools.partial(at, function=getattr(losses, name))
+            step = jnp.float64(0)
+            along = jax.jacrev(ours)(step)
+        up, down = (at(h, getattr(oracle, name)) for h in (1e-6, -1e-6))
+        close(along, (up - down) / 2e-6, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "options"),
+    [
+        ("total_variation", "scale", {"penalty": "huber"}),
+        ("total_variation", "scale", {"penalty": "charbonnier", "isotropic": True}),
+        ("edge_aware_smoothness", "edge_weight", {}),
+    ],
+)
+@pytest.mark.parametrize("masked", [False, True])
+def test_derivatives_by_an_option(name, option, options, masked):
+    options = options | {"where": mask() if masked else None}
+    given = arrays(name)
+
+    def at(function, value):
+        return function(*given, **options, **{option: value})
+
+    ours = functools.partial(at, getattr(losses, name))
+    up, down = (at(getattr(oracle, name), 0.7 + h) for h in (1e-6, -1e-6))
+    expected = (up - down) / 2e-6
+    close(jax.jacrev(ours)(0.7), expected)
+    close(jax.jacfwd(ours)(0.7), expected)
+    close(jax.vmap(ours)(np.float32([0.7, 0.7]))[1], ours(0.7))
+
+
+@every_option
+def test_a_constant_image_is_left_alone(name, options):
+    given = [np.full((1, 2, 3, 2), 0.3, "float32")] * ARRAYS[name]
+
+    def loss(image):
+        return getattr(losses, name)(image, *given[1:], **options).sum()
+
+    np.testing.assert_array_equal(jax.grad(loss)(given[0]), 0 * given[0])
+    assert np.isfinite(jax.hessian(loss)(given[0])).all()
+
+
+# Masks.
+
+
+@every_option
+def test_what_is_invalid_reaches_nothing(name, options):
+    valid = mask(channels=1)
+    given = arrays(name)
+    wild = [
+        np.where(valid, a, bad).astype("float32")
+        for a, bad in zip(given, (np.nan, np.inf), strict=False)
+    ]
+    options = options | {"where": valid}
+
+    def loss(*given):
+        return getattr(losses, name)(*given, **options)
+
+    close(loss(*wild), getattr(oracle, name)(*given, **options))
+    for moving in range(len(given)):
+        wild_one, one = (
+            jax.grad(lambda *given: loss(*given).sum(), moving)(*arrays)
+            for arrays in (wild, given)
+        )
+        close(wild_one, one)
+        np.testing.assert_array_equal(np.where(valid, 0, wild_one), 0)
+
+
+def test_nan_behind_the_mask_does_not_reach_the_edge_weight():
+    valid = mask(channels=1)
+    field, guide = arrays("edge_aware_smoothness")
+    guide = np.where(valid, guide, np.nan)
+
+    def loss(weight):
+        return losses.edge_aware_smoothness(
+            field, guide, edge_weight=weight, where=valid
+        ).sum()
+
+    assert np.isfinite(jax.grad(loss)(1.0))
+
+
+@every_loss
+def test_a_difference_of_a_valid_and_an_invalid_pixel_does_not_count(name):
+    valid = np.indices((4, 4)).sum(0)[None, ..., None] % 2 == 0  # a checkerboard
+    given = arrays(name, (1, 4, 4, 1))
+    options = {"scales": 1} if name == "gradient_matching" else {}
+    assert float(getattr(losses, name)(*given, where=valid, **options)[0]) == 0
+
+
+# Transformations.
+
+
+@every_loss
+def test_jit_vmap_and_implementations(name):
+    given = arrays(name)
+    loss = getattr(losses, name)
+    expected = getattr(oracle, name)(*given)
+    close(jax.jit(loss)(*given), expected)
+    for implementation in ("xla", "xla_rows"):
+        ours = functools.partial(loss, implementation=implementation)
+        close(ours(*given), expected)
+        each = jax.vmap(lambda *one, ours=ours: ours(*(a[None] for a in one))[0])
+        close(each(*given), expected)
+        masked = jax.vmap(lambda where, ours=ours: ours(*given, where=where))
+        masks = np.stack([mask(), ~mask()])
+        each = [getattr(oracle, name)(*given, where=one) for one in masks]
+        close(masked(masks), np.stack(each))
+
+
+@every_loss
+def test_eval_shape(name):
+    given = arrays(name)
+    one = jax.ShapeDtypeStruct((3,), "float32")
+    assert jax.eval_shape(getattr(losses, name), *given) == one
+
+
+@every_loss
+@pytest.mark.parametrize("mode", [AxisType.Auto, AxisType.Explicit])
+@pytest.mark.parametrize("spec", [P("x"), P(None, "x")], ids=["batch", "rows"])
+def test_sharded_images(name, spec, mode):
+    mesh = jax.make_mesh((8,), ("x",), axis_types=(mode,))
+    shape = (8, 16, 6, 3)
+    given, valid = arrays(name, shape), mask(shape)
+    options = {"scales": 1} if name == "gradient_matching" else {}
+    expected = getattr(oracle, name)(*given, where=valid, **options)
+    *placed, valid = (
+        jax.device_put(a, NamedSharding(mesh, spec)) for a in (*given, valid)
+    )
+
+    def loss(*given, where):
+        values = getattr(losses, name)(*given, where=where, **options)
+        return values.sum(), values
+
+    derivative = jax.jit(jax.grad(loss, has_aux=True))
+    compiled = derivative.lower(*placed, where=valid).compile()
+    close(compiled(*placed, where=valid)[1], expected)
+    assert "all-gather" not in compiled.as_text()
+    assert "all-to-all" not in compiled.as_text()
+
+
+# What is refused.
+
+
+def refused(error, match, name, *given, **options):
+    with pytest.raises(error, match=match):
+        getattr(losses, name)(*given, **options)
+
+
+@every_loss
+def test_refusals_of_every_loss(name):
+    given = arrays(name)
+    first = r"(image|predictions|field)"
+
+    def no(error, match, *given, **options):
+        refused(error, match, name, *given, **options)
+
+    no(ValueError, "reduction must be one of 'mean'", *given, reduction="max")
+    for axes in [(0, 1), (1, 1), (1, -3), (4,), (-5,), ()]:
+        no(ValueError, f"axes must be different axes of {first}", *given, axes=axes)
+    no(TypeError, "where must be bool, got float32", *given, where=given[0])
+    no(ValueError, "where must broadcast to", *given, where=mask()[..., 0])
+    no(TypeError, first, *[a.astype("complex64") for a in given])
+    no(TypeError, f"{first} must be an array, got 'photo.png'", "photo.png", *given[1:])
+    line = [np.ones(3, "float32")] * len(given)
+    no(ValueError, f"{first} must have a batch axis", *line)
+    no(ValueError, "implementation must be None or one", *given, implementation="cuda")
+    with pytest.raises(NotImplementedError, match="'xla' or 'xla_rows'"):
+        getattr(losses, name)(*given, implementation="pallas_tpu")
+
+
+def test_refusals_of_one_loss():
+    one = np.ones((1, 4, 5, 3), "float32")
+    other = np.ones((1, 4, 6, 3), "float32")
+    refused(
+        ValueError, "penalty must be one of 'l1'", "total_variation", one, penalty="x"
+    )
+    for name in ("gradient_difference", "gradient_matching"):
+        refused(ValueError, "targets must have the shape of", name, one, other)
+    refused(
+        ValueError, "guide must have the shape of", "edge_aware_smoothness", one, other
+    )
+    for alpha in (0.5, float("nan"), jnp.ones(())):
+        refused(
+            ValueError, "alpha must be", "gradient_difference", one, one, alpha=alpha
+        )
+    for scales in (0, -1):
+        refused(
+            ValueError, "scales must be", "gradient_matching", one, one, scales=scales
+        )
+
+
+# The total variation of TensorFlow.
+
+
+def test_total_variation_of_one_image_and_of_several():
+    images = random_array(SHAPE, "float32")
+    ours = jig.total_variation(images)
+    assert ours.shape == (3,)
+    close(ours, oracle.total_variation(images, reduction="sum"))
+    one = jig.total_variation(images[0])
+    assert one.shape == ()
+    close(one, ours[0])
+    assert jig.total_variation(GOLDEN[0]) == 24
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_total_variation_keeps_floats(dtype):
+    with jax.enable_x64(dtype == "float64"):
+        image = jnp.asarray(random_array(SHAPE, dtype))
+        ours = jig.total_variation(image)
+    assert ours.dtype == dtype
+    expected = oracle.total_variation(np.asarray(image), reduction="sum")
+    eps = float(jnp.finfo(dtype).eps)
+    np.testing.assert_allclose(np.asarray(ours, "float64"), expected, rtol=4 * eps)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "uint16", "int32"])
+def test_total_variation_of_integers_is_exact(dtype):
+    image = random_array((2, 30, 40, 3), dtype)
+    if dtype == "int32":
+        image //= 1 << 16
+    ours = jig.total_variation(image)
+    assert ours.dtype == "int32"
+    expected = oracle.total_variation(image.astype("int64"), reduction="sum")
+    np.testing.assert_array_equal(ours, expected)
+
+
+@pytest.mark.parametrize("implementation", ["xla", "xla_rows"])
+def test_total_variation_does_not_wrap_around(implementation):
+    image = np.uint8([[[200], [10], [255], [0]]])
+    assert jig.total_variation(image, implementation=implementation) == 690
+    image = np.int8([[[127], [-128]]])
+    assert jig.total_variation(image, implementation=implementation) == 255
+
+
+def test_total_variation_of_complex_numbers():
+    image = random_array(SHAPE, "complex64")
+    ours = jig.total_variation(image)
+    assert ours.dtype == "float32"
+    close(ours, oracle.total_variation(image, reduction="sum").real)
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2, 5])
+def test_total_variation_refuses_other_ranks(rank):
+    with pytest.raises(ValueError, match=f"4 axes.* or 3.* got {rank} in shape"):
+        jig.total_variation(np.ones((2,) * rank, "float32"))
+
+
+def test_total_variation_differentiates():
+    image = random_array(SHAPE, "float32")
+    signs = [np.sign(oracle.difference(oracle.wide(image), axis)) for axis in (1, 2)]
+    expected = oracle.minus_divergence(signs, (1, 2))
+    close(jax.grad(lambda i: jig.total_variation(i).sum())(image), expected)
+    close(jax.vmap(jax.grad(jig.total_variation))(image), expected)
+
+
+# Training.
+
+PICTURES = np.stack(
+    [
+        np.sin(np.indices((12, 12)) / (2 + k)).sum(0)[..., None] * np.ones(3)
+        for k in range(2)
+    ]
+).astype("float32")
+
+
+def small(output):
+    """What keeps an output whose differences alone count from drifting away."""
+    return 1e-3 * jnp.mean(output**2)
+
+
+TRAINED = {
+    "total_variation": lambda out: losses.total_variation(out).mean() + small(out),
+    "gradient_difference": lambda out: (
+        losses.gradient_difference(out, PICTURES).mean() + small(out)
+    ),
+    "gradient_matching": lambda out: (
+        losses.gradient_matching(out, PICTURES, reduction="batch_mean").mean()
+        + small(out)
+    ),
+    "edge_aware_smoothness": lambda out: (
+        losses.edge_aware_smoothness(jax.nn.sigmoid(out), PICTURES).mean() + small(out)
+    ),
+}
+
+
+@every_loss
+@jax.numpy_dtype_promotion("standard")  # which optax needs
+def test_a_network_trains(name):
+    model = nnx.Conv(3, 3, (3, 3), rngs=nnx.Rngs(0))
+    definition, parameters = nnx.split(model)
+    noise = random_array(PICTURES.shape, "float32", seed=3)
+    optimizer = optax.adam(1e-2)
+
+    def loss(parameters):
+        return TRAINED[name](nnx.merge(definition, parameters)(noise))
+
+    @jax.jit
+    def step(parameters, state):
+        value, derivative = jax.value_and_grad(loss)(parameters)
+        updates, state = optimizer.update(derivative, state)
+        return optax.apply_updates(parameters, updates), state, value
+
+    values = []
+    state = optimizer.init(parameters)
+    for _ in range(8):
+        parameters, state, value = step(parameters, state)
+        values.append(float(value))
+    assert np.isfinite(values).all()
+    assert values[-1] > 0
+    assert values[-1] < 0.99 * values[0]
+
+
+def test_channel_coupling_leaves_the_channels_alone():
+    image = np.ones((2, 3, 4, 2), "float32")
+    with pytest.raises(ValueError, match="axes must leave the last axis"):
+        losses.total_variation(image, channel_coupling=True, axes=(1, -1))
+    empty = losses.total_variation(image[..., :0], channel_coupling=True)
+    np.testing.assert_array_equal(empty, 0)
