@@ -26,6 +26,7 @@ CASES = [
     ((1, 40, 200, 3), (1, 2)),
     ((2, 4, 5, 7, 3), (1, 2, 3)),
     ((2, 4, 5, 7, 3), (1, 3)),
+    ((2, 3, 4, 30, 5), (1, 2, 3)),  # rows of planes
     ((2, 3, 4, 50, 3), (1, 2, 3)),
     ((2, 6, 300), (1,)),
     ((2, 6, 300), (2,)),
@@ -479,3 +480,32 @@ def test_penalties_at_zero():
     assert jax.grad(absolute)(0.0) == 0
     assert jax.grad(absolute)(-0.0) == 0
     assert jax.grad(absolute)(-2.0) == -1
+
+
+def slopes(differences, parameters):
+    """A penalty whose derivative is not 0 at 0."""
+    return functools.reduce(jnp.add, [parameters[0] * d for d in differences[0]])
+
+
+@pytest.mark.parametrize("implementation", ["xla", "xla_rows"])
+@pytest.mark.parametrize("shape", [(2, 3, 4, 30, 5), (2, 3, 4, 5, 3)])
+def test_flux_does_not_cross_the_border(shape, implementation):
+    image, weight = (random_array(shape, "float32", seed) for seed in (0, 1))
+
+    def loss(image):
+        return functional(
+            slopes,
+            [image],
+            [jnp.asarray(weight)],
+            axes=(1, 2, 3),
+            implementation=implementation,
+        ).sum()
+
+    expected = np.zeros(shape)
+    for axis in (1, 2, 3):
+        inner = np.delete(np.moveaxis(weight, axis, 0), -1, 0).astype("f8")
+        flow = np.zeros((inner.shape[0] + 1, *inner.shape[1:]))
+        flow[1:] += inner
+        flow[:-1] -= inner
+        expected += np.moveaxis(flow, 0, axis)
+    close(jax.grad(loss)(jnp.asarray(image)), expected)

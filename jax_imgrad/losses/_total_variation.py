@@ -114,9 +114,8 @@ def _total_variation(
     image, scale, valid, penalty, isotropic, coupled, axes, reduction, implementation
 ):
     images = [image]
-    if (
-        coupled and image.shape[-1]
-    ):  # the channels are so many images, with one penalty of them all
+    if coupled and image.shape[-1]:
+        # The channels are so many images, with one penalty of them all.
         images = [image[..., c] for c in range(image.shape[-1])]
         valid = None if valid is None else valid.all(-1)
     total = functional(
