@@ -157,3 +157,30 @@ def test_tensorflow_alone_refuses_bool(refusal):
     dy, dx = ours(record.refused_images()["bool"])  # [[1, 1], [1, 0]]
     assert_same(dy, np.array([[0, -1], [0, 0]], "int8").reshape(1, 2, 2, 1))
     assert_same(dx, np.array([[0, 0], [-1, 0]], "int8").reshape(1, 2, 2, 1))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "int32", "complex64"])
+@pytest.mark.parametrize("shape", [(2, 6, 5, 3), (6, 5, 3)])
+def test_live_total_variation(tf, shape, dtype):
+    image = record.draw(np.random.default_rng(6), shape, dtype)
+    if image.dtype.kind == "i":
+        image = image % 100  # their sum fits
+    expected = tf.image.total_variation(tf.constant(image)).numpy()
+    with jax.enable_x64(dtype in WIDE):
+        actual = np.asarray(jig.total_variation(image))
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
+    assert actual.shape == expected.shape
+    if image.dtype.kind != "i":  # sums of ours are taken in int32
+        assert actual.dtype == expected.dtype
+
+
+def test_live_gradient_of_total_variation_with_equal_neighbors(tf):
+    image = np.random.default_rng(7).integers(0, 3, (2, 6, 5, 3)).astype("float32")
+    variable = tf.constant(image)
+    with tf.GradientTape() as tape:
+        tape.watch(variable)
+        value = tf.reduce_sum(tf.image.total_variation(variable))
+    expected = tape.gradient(value, variable).numpy()
+    assert_same(
+        np.asarray(jax.grad(lambda x: jig.total_variation(x).sum())(image)), expected
+    )
