@@ -19,13 +19,14 @@ import pytest
 from jax.experimental.pallas import tpu as pltpu
 
 from jax_imgrad import _dispatch
-from jax_imgrad._backends import pallas_tpu
+from jax_imgrad._backends import pallas_tpu, xla_rows
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
-# Blocks of a few rows, so that small images take several.
+# Small blocks and short rows, so that small images take several.
 pallas_tpu._BLOCK_BYTES = 1 << 14
+xla_rows._SHORTEST_ROW = 128
 
 
 def pytest_addoption(parser):

@@ -29,7 +29,7 @@ from jax_imgrad._types import Penalty
 
 PLATFORM = None
 
-_SHORTEST_ROW = 128  # numbers: shorter ones are not worth a step of the loop
+_SHORTEST_ROW = 512  # numbers: shorter ones are not worth a step of the loop
 _UNROLLED = 4
 
 
