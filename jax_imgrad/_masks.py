@@ -41,7 +41,7 @@ def count(valid: Mask, shape: tuple[int, ...], dtype) -> jax.Array:
     """The valid pixels of each image, `[B]`."""
     valid = jnp.ones((1,) * len(shape), bool) if valid is None else valid
     axes = tuple(range(1, len(shape)))
-    return jnp.broadcast_to(valid, shape).sum(axes, dtype=dtype)
+    return jnp.broadcast_to(valid, shape).sum(axes).astype(dtype)  # of exact integers
 
 
 def ratio(total: jax.Array, pixels: jax.Array) -> jax.Array:

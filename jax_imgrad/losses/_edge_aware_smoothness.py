@@ -133,5 +133,5 @@ def _weighted(differences, weights):
 def _mean(field: jax.Array, valid: jax.Array) -> jax.Array:
     """Over the valid pixels of each channel."""
     axes = tuple(range(1, field.ndim - 1))
-    pixels = valid.sum(axes, keepdims=True, dtype=field.dtype)
+    pixels = valid.sum(axes, keepdims=True).astype(field.dtype)
     return ratio(field.sum(axes, keepdims=True), pixels)
