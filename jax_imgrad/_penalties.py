@@ -28,19 +28,34 @@ def _absolute_jvp(primals, tangents):
 
 def root(x: jax.Array) -> jax.Array:
     """The square root of x, for x >= 0."""
-    positive = x > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+    zero = x == 0
+    return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, x)))
 
 
 def power(x: jax.Array, exponent: float) -> jax.Array:
     """X ** exponent, for x >= 0 and exponent >= 1; derivatives at 0 are 0."""
-    positive = x > 0
-    return jnp.where(positive, jnp.where(positive, x, 1) ** exponent, 0)
+    zero = x == 0
+    return jnp.where(zero, 0, jnp.where(zero, 1, x) ** exponent)
 
 
+@jax.custom_jvp
 def norm(xs: Sequence[jax.Array]) -> jax.Array:
     """The Euclidean norm of several real numbers."""
-    return root(functools.reduce(jnp.add, [x * x for x in xs]))
+    return root(_squares(xs))
+
+
+@norm.defjvp
+def _norm_jvp(primals, tangents):
+    (xs,), (ts,) = primals, tangents
+    squares = _squares(xs)
+    zero = squares == 0
+    along = functools.reduce(jnp.add, [x * t for x, t in zip(xs, ts, strict=True)])
+    along = jnp.where(zero, 0, along / jnp.sqrt(jnp.where(zero, 1, squares)))
+    return root(squares), along
+
+
+def _squares(xs: Sequence[jax.Array]) -> jax.Array:
+    return functools.reduce(jnp.add, [x * x for x in xs])
 
 
 def square(x: jax.Array) -> jax.Array:
@@ -51,13 +66,21 @@ def square(x: jax.Array) -> jax.Array:
 def huber(x: jax.Array, delta: jax.Array) -> jax.Array:
     """x²/(2δ) where |x| <= δ, and |x| - δ/2 beyond."""
     size = absolute(x)
-    return jnp.where(size <= delta, x * x / (2 * delta), size - delta / 2)
+    return jnp.where(size <= delta, x * x * (0.5 / delta), size - delta / 2)
 
 
+@jax.custom_jvp
 def charbonnier(x: jax.Array, epsilon: jax.Array) -> jax.Array:
     """sqrt(x² + ε²) - ε, for ε > 0."""
     # In this form nothing cancels: it is 0 at 0, and not a rounding error.
     return x * x / (jnp.sqrt(x * x + epsilon * epsilon) + epsilon)
+
+
+@charbonnier.defjvp
+def _charbonnier_jvp(primals, tangents):
+    (x, epsilon), (t, s) = primals, tangents
+    value = charbonnier(x, epsilon)
+    return value, (x * t - value * s) / jnp.sqrt(x * x + epsilon * epsilon)
 
 
 PENALTIES = {
@@ -82,6 +105,8 @@ def variation(name: str, isotropic: bool = False) -> Penalty:
         parts = [d for along in differences for d in along]
         if valid:
             parts = [jnp.where(v, d, 0) for v, d in zip(valid, parts, strict=True)]
+        if isotropic and name == "l1":
+            return norm(parts)
         if isotropic:
             parts = [norm(parts)]
         return functools.reduce(jnp.add, [rho(part, scale) for part in parts])

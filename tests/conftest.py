@@ -24,9 +24,9 @@ from jax_imgrad._backends import pallas_tpu, xla_rows
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
-# Small blocks and short rows, so that small images take several.
+# Small blocks and few numbers, so that small images take several.
 pallas_tpu._BLOCK_BYTES = 1 << 14
-xla_rows._SHORTEST_ROW = 128
+xla_rows._FEW = 64
 
 
 def pytest_addoption(parser):

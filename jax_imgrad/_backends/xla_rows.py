@@ -1,23 +1,25 @@
-"""Sums over the pixels of an image on a CPU, a row at a time.
+"""Sums over the pixels of an image on a CPU, and their derivative.
 
-XLA for CPU does not fuse the differences into the sum (openxla/xla#46351), and what it
-sums itself it does not vectorize: a total variation takes 20 to 80 times as long as
-reading the image. So the sum is taken row by row: the image is rows of numbers, all
-channels of all columns, and the penalty of each row is added to a row of sums, which is
-summed once, at the end. A row is a contiguous loop that the compiler vectorizes, and
-what it computes on the way stays in the cache.
+XLA for CPU does not fuse the differences into their sum (openxla/xla#46351), and what
+it sums itself it does not vectorize: a total variation takes 20 to 80 times as long as
+reading the image. What it does well is a loop that writes an array: it vectorizes that,
+and shares it out among the cores. So both are made of such loops, over long rows: the
+axes of an image are joined, so that each one left has differences. `[B, H, W, C]` is B
+images of H rows of W*C numbers, where the next pixel is C further.
 
-The same pass writes the derivative. The flux down the rows is carried from one row to
-the next, the flux along the row is moved within it, and that from planes before, in a
-volume, is computed anew.
+- The sum: a loop adds up 8 rows to one, all over the image; a few such loops, one on
+  top of the other, leave a small part of it, which a product with ones sums.
+- The derivative: one loop, of what flows into each pixel and what flows out. The flux
+  is computed twice, for in an array of its own it would be written and read again.
 
-A loop over rows is for images on one device: on sharded rows it gathers the image.
+This is for one device: a slice of rows that are sharded gathers them.
 """
 
 import functools
+import itertools
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,46 +31,17 @@ from jax_imgrad._types import Penalty
 
 PLATFORM = None
 
-_SHORTEST_ROW = 512  # numbers: shorter ones are not worth a step of the loop
-_UNROLLED = 4
-
-
-class _Rows(NamedTuple):
-    """Where the rows of a batch of images lie, and the axes that differences cross."""
-
-    shape: tuple[int, ...]
-    axis: int  # of the image, along which one row follows the other
-    across: tuple[int, ...]  # axes of differences between rows
-    within: tuple[int, ...]  # axes of differences within a row
-
-    @property
-    def length(self) -> int:
-        return math.prod(self.shape[self.axis + 1 :])
-
-    @property
-    def per_image(self) -> int:
-        return math.prod(self.shape[1 : self.axis + 1])
-
-    def stride(self, axis: int) -> int:
-        """From a number to the next along `axis`, in the image as it lies in memory."""
-        return math.prod(self.shape[axis + 1 :])
-
-    def coordinate(self, row: jax.Array, axis: int) -> jax.Array:
-        """Where row number `row` of the batch lies along an axis across rows."""
-        return row // math.prod(self.shape[axis + 1 : self.axis + 1]) % self.shape[axis]
-
-    def coordinates(self, axis: int) -> jax.Array:
-        """Where each number of a row lies along an axis within it."""
-        inner = self.shape[self.axis + 1 :]
-        return lax.broadcasted_iota(jnp.int32, inner, axis - self.axis - 1).reshape(-1)
+_TERMS = 8  # of one loop: some of more are stored
+_LOOPS = 4
+_FEW = 2**14  # numbers, to be summed in one loop
 
 
 def why_not(operand: Any) -> str | None:
-    """Why the loop is not made for an image of this type, or None."""
+    """Why this is not for an image of this type, or None."""
     if not all(isinstance(size, int) for size in operand.shape):
         return f"it needs a shape of known numbers, got {operand.shape}"
     if operand.sharding.mesh.explicit_axes:
-        return "a loop over rows would gather an image that is sharded"
+        return "it would gather an image that is sharded"
     return None
 
 
@@ -79,22 +52,25 @@ def functional(
     axes: tuple[int, ...],
 ) -> jax.Array:
     """The sum of the penalty over the pixels of each image, `[B]`."""
-    if images[0].size == 0:
+    shape = images[0].shape
+    if 0 in shape:
         return xla.functional(penalty, images, parameters, axes)
-    rows = _rows(images[0].shape, axes)
-    images, parameters = _flat(images), _flat(parameters)
-
-    def add(row, sums):
-        differences = _differences(rows, images, row)
-        return sums + penalty(differences, _row(rows, parameters, row))
-
-    def total(image):
-        first = image * rows.per_image
-        sums = jnp.zeros(rows.length, accumulator(images[0].dtype)).real
-        for_rows = functools.partial(lax.fori_loop, 0, rows.per_image, unroll=_UNROLLED)
-        return for_rows(lambda i, sums: add(first + i, sums), sums).sum()
-
-    return lax.map(total, jnp.arange(rows.shape[0]))
+    images, parameters, steps = _joined(images, parameters, axes)
+    total = jnp.zeros(images[0].shape[0], accumulator(images[0].dtype)).real
+    for has_next in itertools.product((True, False), repeat=len(steps)):
+        box = functools.partial(_box, steps=steps, has_next=has_next)
+        nexts = [
+            [
+                box(image, shifted=axis) if moves else None
+                for axis, moves in enumerate(has_next, start=1)
+            ]
+            for image in images
+        ]
+        here = [box(image) for image in images]
+        pixels = (here, nexts, [box(parameter) for parameter in parameters])
+        if 0 not in here[0].shape:
+            total += _sum(functools.partial(_values, penalty), pixels)
+    return total.reshape(shape[0], -1).sum(1)
 
 
 def functional_and_field(
@@ -104,125 +80,184 @@ def functional_and_field(
     axes: tuple[int, ...],
 ) -> tuple[jax.Array, list[jax.Array]]:
     """The sum, and its derivative by each image: minus the divergence of the flux."""
-    if images[0].size == 0:
-        return xla.functional_and_field(penalty, images, parameters, axes)
     shape = images[0].shape
-    rows = _rows(shape, axes)
-    images, parameters = _flat(images), _flat(parameters)
-    no_row = jnp.zeros(rows.length, accumulator(images[0].dtype))
-
-    def write(row, carry):
-        sums, above, fields = carry
-        values, flows, above = _row_of_field(
-            penalty, rows, images, parameters, row, above
+    if 0 in shape:
+        return xla.functional_and_field(penalty, images, parameters, axes)
+    total = functional(penalty, images, parameters, axes)
+    apart = [*map(_apart, images)]
+    joined, parameters, steps = _joined(apart, parameters, axes)
+    return total, [
+        _apart(field.astype(image.dtype)).reshape(shape)
+        for field, image in zip(
+            _field(penalty, joined, parameters, steps), images, strict=True
         )
-        fields = [
-            lax.dynamic_update_slice(
-                field, flow.astype(field.dtype), (row * rows.length,)
-            )
-            for field, flow in zip(fields, flows, strict=True)
-        ]
-        return sums + values, above, fields
-
-    def one(image, carry):
-        totals, fields = carry
-        first = image * rows.per_image
-        begin = (no_row.real, [no_row] * len(images), fields)
-        sums, _, fields = lax.fori_loop(
-            0, rows.per_image, lambda i, carry: write(first + i, carry), begin
-        )
-        return totals.at[image].set(sums.sum()), fields
-
-    fields = [lax.empty(image.shape, image.dtype) for image in images]
-    carry = (jnp.zeros(shape[0], no_row.dtype).real, fields)
-    # A loop of one step would not be one to XLA, which then copies what it carries.
-    totals, fields = (
-        one(0, carry) if shape[0] == 1 else lax.fori_loop(0, shape[0], one, carry)
-    )
-    return totals, [field.reshape(shape) for field in fields]
-
-
-def _row_of_field(penalty, rows, images, parameters, row, above):
-    """The penalties of a row, its field of each image, and the flux that it sends down.
-
-    `above` is what the row before sends down to this one.
-    """
-    differences = _differences(rows, images, row)
-    values, out = flux(penalty, differences, _row(rows, parameters, row))
-    fields = [jnp.zeros_like(flow) for flow in above]
-    down = above
-    for i, axis in enumerate(rows.across):
-        has_next = rows.coordinate(row, axis) < rows.shape[axis] - 1
-        leaves = [jnp.where(has_next, flows[i], 0) for flows in out]
-        if axis == rows.axis:
-            enters, down = above, leaves
-        else:
-            before = row - rows.stride(axis) // rows.length
-            _, back = flux(
-                penalty,
-                _differences(rows, images, before),
-                _row(rows, parameters, before),
-            )
-            has_previous = rows.coordinate(row, axis) > 0
-            enters = [jnp.where(has_previous, flows[i], 0) for flows in back]
-        fields = [f + e - o for f, e, o in zip(fields, enters, leaves, strict=True)]
-    for i, axis in enumerate(rows.within, start=len(rows.across)):
-        has_next = rows.coordinates(axis) < rows.shape[axis] - 1
-        leaves = [jnp.where(has_next, flows[i], 0) for flows in out]
-        # Behind the barrier the flux is a row in the cache; without it, the compiler
-        # computes it twice, and does not vectorize.
-        stored = lax.optimization_barrier(leaves)
-        enters = [_shift(flow, -rows.stride(axis)) for flow in stored]
-        fields = [f + e - o for f, e, o in zip(fields, enters, leaves, strict=True)]
-    return values, fields, down
-
-
-def _rows(shape: tuple[int, ...], axes: tuple[int, ...]) -> _Rows:
-    """The shortest rows that are long enough; at most, a row is an image."""
-    axis = len(shape) - 2
-    while axis > 0 and math.prod(shape[axis + 1 :]) < _SHORTEST_ROW:
-        axis -= 1
-    across = tuple(a for a in axes if a <= axis)
-    return _Rows(shape, axis, across, axes[len(across) :])
-
-
-def _differences(rows, images, row):
-    """Of each image, along each axis, the differences that begin in this row."""
-
-    def wide(arrays):
-        return [a.astype(accumulator(a.dtype)) for a in arrays]
-
-    def along(axis, image, here):
-        if axis in rows.across:
-            has_next = rows.coordinate(row, axis) < rows.shape[axis] - 1
-            next_row = row + rows.stride(axis) // rows.length
-            (there,) = wide(_row(rows, [image], next_row))
-        else:
-            has_next = rows.coordinates(axis) < rows.shape[axis] - 1
-            there = _shift(here, rows.stride(axis))
-        return jnp.where(has_next, there - here, 0)
-
-    axes = rows.across + rows.within
-    here = wide(_row(rows, images, row))
-    return [
-        [along(axis, image, h) for axis in axes]
-        for image, h in zip(images, here, strict=True)
     ]
 
 
-def _row(rows, arrays, row):
-    """This row of each array; numbers as they are.
+def _field(penalty, images, parameters, steps):
+    """What flows into each pixel, less what flows out, for each image."""
+    axes = range(1, 1 + len(steps))
+    fields = [0] * len(images)
+    for axis in axes:
+        flows = []
+        for at in ({axis: 0}, {axis: -steps[axis - 1]}):
+            # Behind a barrier they are other images to XLA: it does not see that it
+            # computes the same flux twice, and does not store it.
+            images = lax.optimization_barrier(images)
+            differences = [
+                [_difference(_wide(image), along, steps, at) for along in axes]
+                for image in images
+            ]
+            # Where nothing flows in, the parameters are those of the pixel itself.
+            enters = _place(images[0], axis) >= -at[axis]
+            moved = [
+                jnp.where(enters, _shift(p, at), p) if p.ndim and at[axis] else p
+                for p in parameters
+            ]
+            flows.append(flux(penalty, differences, moved)[1])
+        fields = [
+            field + enter[axis - 1] - leave[axis - 1]
+            for field, leave, enter in zip(fields, *flows, strict=True)
+        ]
+    return fields
 
-    Where there is no such row it is another one, which a mask must exclude.
+
+def _difference(image, axis, steps, at):
+    """To the next pixel along an axis, zero where there is none.
+
+    Of each pixel, or of that `at` some steps along one axis from it.
     """
-    at, size = (row * rows.length,), (rows.length,)
-    return [lax.dynamic_slice(a, at, size) if a.ndim else a for a in arrays]
+    step, back = steps[axis - 1], -at.get(axis, 0)
+    place = _place(image, axis)
+    exists = place >= back if back else place < image.shape[axis] - step
+    there = {**at, axis: step - back}
+    return jnp.where(exists, _shift(image, there) - _shift(image, at), 0)
 
 
-def _flat(arrays: Sequence[jax.Array]) -> list[jax.Array]:
-    return [array.reshape(-1) if array.ndim else array for array in arrays]
+def _place(image, axis):
+    shape = [size if i == axis else 1 for i, size in enumerate(image.shape)]
+    return lax.broadcasted_iota(jnp.int32, shape, axis)
 
 
-def _shift(row: jax.Array, by: int) -> jax.Array:
-    """`row[i + by]` at number i, zero where there is no such number."""
-    return lax.pad(row, jnp.zeros((), row.dtype), [(-by, by, 0)])
+def _shift(image, by):
+    """The pixel so many steps along each axis; any, where there is none."""
+    last = image.ndim - 1
+    for axis, steps in sorted(by.items()):  # rows first: a row moved is not stored
+        if image.ndim == 0 or steps == 0:
+            continue
+        if axis == last:
+            image = _along_row(image, steps)
+        else:
+            # A row that is looked up is one of the image, with nothing to decide: of
+            # what there is to decide in a loop depends whether it is vectorized.
+            rows = jnp.clip(
+                jnp.arange(image.shape[axis]) + steps, 0, image.shape[axis] - 1
+            )
+            image = image.at[(slice(None),) * axis + (rows,)].get(
+                mode="promise_in_bounds", indices_are_sorted=True
+            )
+    return image
+
+
+def _along_row(image, by):
+    padding = [(0, 0, 0)] * (image.ndim - 1) + [(-by, by, 0)]
+    if by > 0 or image.dtype.kind != "f":
+        return lax.pad(image, jnp.zeros((), image.dtype), padding)
+    # As bits, else the compiler sees that it is the pixel of the step before, keeps it
+    # from there, and has a loop where each step waits for the last.
+    bits = lax.bitcast_convert_type(image, f"uint{8 * image.dtype.itemsize}")
+    bits = lax.pad(bits, jnp.zeros((), bits.dtype), padding)
+    return lax.bitcast_convert_type(bits, image.dtype)
+
+
+def _apart(array):
+    """Behind barriers: a loop that makes or reads it is over its own rows."""
+    # Of two, for XLA takes a reshape that only adds an axis of size 1 for a transpose.
+    flat = lax.optimization_barrier(array).reshape(-1)
+    return lax.optimization_barrier(flat).reshape(array.shape)
+
+
+def _values(penalty, pixels):
+    """The penalty at pixels, of which some have a next one along each axis."""
+    here, nexts, parameters = pixels
+    differences = [
+        [jnp.zeros_like(_wide(h)) if n is None else _wide(n) - _wide(h) for n in along]
+        for h, along in zip(here, nexts, strict=True)
+    ]
+    return penalty(differences, parameters)
+
+
+def _sum(values: Callable[[Any], jax.Array], arrays: Any) -> jax.Array:
+    """The sums, over all axes but the first, of a function of arrays of one shape."""
+    shape = jax.eval_shape(values, arrays).shape
+    if math.prod(shape) <= _FEW:
+        return values(arrays).sum(tuple(range(1, len(shape))))
+    last = len(shape) - 1
+    axis = max(range(1, last), key=shape.__getitem__, default=last)
+    axis = axis if shape[axis] >= _TERMS else last
+    terms = min(_TERMS, shape[axis])
+    loops = min(_LOOPS, shape[axis] // terms)
+    rows = shape[axis] // (terms * loops)
+    done = terms * loops * rows
+
+    def term(i):
+        start, stop, stride = (
+            (i * rows, (i + 1) * rows, 1) if axis == last else (i, done, terms * loops)
+        )
+        part = functools.partial(
+            _slice, axis=axis, start=start, stop=stop, stride=stride
+        )
+        return values(jax.tree.map(part, arrays))
+
+    sums = None
+    for loop in range(loops):
+        added = [term(i) for i in range(loop * terms, (loop + 1) * terms)]
+        added = functools.reduce(jnp.add, added)
+        sums = lax.optimization_barrier(added if sums is None else sums + added)
+    ones = jnp.ones(sums.shape[-1], sums.dtype)
+    total = jnp.dot(sums, ones, precision="highest")
+    total = total.sum(tuple(range(1, last)))
+    if done == shape[axis]:
+        return total
+    rest = functools.partial(_slice, axis=axis, start=done, stop=shape[axis])
+    return total + _sum(values, jax.tree.map(rest, arrays))
+
+
+def _joined(images, parameters, axes):
+    """The arrays, `[B', ...]`, of one axis for each of differences, and their steps."""
+    shape = images[0].shape
+    ends = [*axes[1:], len(shape)]
+    spans = list(zip(axes, ends, strict=True))
+    sizes = [math.prod(shape[axis:end]) for axis, end in spans]
+    steps = [math.prod(shape[axis + 1 : end]) for axis, end in spans]
+
+    def joined(array):
+        return array.reshape(-1, *sizes) if array.ndim else array
+
+    return [*map(joined, images)], [*map(joined, parameters)], steps
+
+
+def _box(array, steps, has_next, shifted=0):
+    """The pixels that have a next one along some axes, and along the others are last.
+
+    Or, if `shifted` is an axis, those that are their next ones along it.
+    """
+    for axis, (step, moves) in enumerate(zip(steps, has_next, strict=True), start=1):
+        if array.ndim == 0:
+            break
+        size = array.shape[axis]
+        start, stop = (0, size - step) if moves else (size - step, size)
+        by = step if axis == shifted else 0
+        array = _slice(array, axis, start + by, stop + by)
+    return array
+
+
+def _slice(array, axis, start, stop, stride=1):
+    """Of an array; a number is as it is."""
+    if array.ndim == 0:
+        return array
+    return lax.slice_in_dim(array, start, stop, stride, axis)
+
+
+def _wide(array: jax.Array) -> jax.Array:
+    return array.astype(accumulator(array.dtype))
