@@ -130,7 +130,11 @@ def gradient_matching(
 def edge_aware_smoothness(
     field,
     guide,
+    order=1,
+    penalty="l1",
+    scale=1e-3,
     edge_weight=1.0,
+    edge_weighting="exponential",
     mean_normalized=False,
     axes=(-3, -2),
     where=None,
@@ -146,11 +150,16 @@ def edge_aware_smoothness(
                 pixels = valid[b, ..., c].sum()
                 mean = field[b, ..., c].sum() / pixels if pixels else 0
                 field[b, ..., c] /= mean + 1e-7
+    exponent = {"exponential": 1, "gaussian": 2}[edge_weighting]
     loss = np.zeros(len(field))
     for axis in counted(axes, field):
-        edges = np.abs(difference(guide, axis)).mean(-1, keepdims=True)
-        terms = np.abs(difference(field, axis)) * np.exp(-edge_weight * edges)
-        both = pairs(valid, axis)
-        total = per_image(np.where(both, terms, 0))
-        loss += total if reduction == "sum" else ratio(total, per_image(both))
+        n = field.shape[axis]
+        taps = [slice(k, max(n - order + k, 0)) for k in range(order + 1)]
+        d = [part(field, axis, tap) for tap in taps]
+        d = d[1] - d[0] if order == 1 else d[2] - 2 * d[1] + d[0]
+        edges = part(guide, axis, taps[-1]) - part(guide, axis, taps[0])
+        edges = (np.abs(edge_weight * edges) ** exponent).mean(-1, keepdims=True)
+        counts = np.all([part(valid, axis, tap) for tap in taps], axis=0)
+        total = per_image(np.where(counts, rho(penalty, d, scale) * np.exp(-edges), 0))
+        loss += total if reduction == "sum" else ratio(total, per_image(counts))
     return loss

@@ -52,11 +52,22 @@ OPTIONS = {
         {"edge_weight": 3.0},
         {"mean_normalized": True},
         {"axes": (1,), "mean_normalized": True},
+        {"edge_weighting": "gaussian", "edge_weight": 0.6},
+        {"penalty": "charbonnier"},
+        {"penalty": "charbonnier", "scale": 0.3, "mean_normalized": True},
+        {"order": 2},
+        {"order": 2, "edge_weighting": "gaussian", "edge_weight": 0.6},
+        {"order": 2, "penalty": "charbonnier", "scale": 0.3, "axes": (2, 1)},
+        {"order": 2, "penalty": "charbonnier", "mean_normalized": True},
     ],
 }
 TABLE = [(name, options) for name, table in OPTIONS.items() for options in table]
 
+# The losses, and those options that make another computation of one.
+KINDS = [*((name, {}) for name in ARRAYS), ("edge_aware_smoothness", {"order": 2})]
+
 every_loss = pytest.mark.parametrize("name", ARRAYS)
+every_kind = pytest.mark.parametrize(("name", "options"), KINDS, ids=str)
 every_option = pytest.mark.parametrize(("name", "options"), TABLE, ids=str)
 
 
@@ -104,7 +115,7 @@ def test_values(name, options, masked, reduction):
         assert ours[1] == 0
 
 
-@every_loss
+@every_kind
 @pytest.mark.parametrize(
     ("shape", "axes"),
     [
@@ -117,8 +128,8 @@ def test_values(name, options, masked, reduction):
         ((2, 30, 2), (1,)),
     ],
 )
-def test_values_of_shapes(name, shape, axes):
-    options = {"axes": axes, "where": mask(shape)}
+def test_values_of_shapes(name, options, shape, axes):
+    options = options | {"axes": axes, "where": mask(shape)}
     close(*both(name, arrays(name, shape), options))
 
 
@@ -138,18 +149,17 @@ def test_golden_values():
     close(losses.total_variation(GOLDEN), [24 / 9])
 
 
-@every_loss
+@every_kind
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "float64"])
-def test_dtypes(name, dtype):
+def test_dtypes(name, options, dtype):
+    loss = functools.partial(getattr(losses, name), **options)
     with jax.enable_x64(dtype == "float64"):
         given = list(map(jnp.asarray, arrays(name, dtype=jnp.dtype(dtype))))
-        ours = getattr(losses, name)(*given)
-        derivative = jax.grad(lambda a: getattr(losses, name)(a, *given[1:]).sum())(
-            given[0]
-        )
+        ours = loss(*given)
+        derivative = jax.grad(lambda a: loss(a, *given[1:]).sum())(given[0])
     assert ours.dtype == ("float64" if dtype == "float64" else "float32")
     assert derivative.dtype == dtype
-    expected = getattr(oracle, name)(*map(np.asarray, given))
+    expected = getattr(oracle, name)(*map(np.asarray, given), **options)
     close(ours, expected, 1e-12 if dtype == "float64" else 1e-2)
 
 
@@ -218,6 +228,13 @@ def test_derivatives(name, options):
         ("total_variation", "scale", {"penalty": "huber"}),
         ("total_variation", "scale", {"penalty": "charbonnier", "isotropic": True}),
         ("edge_aware_smoothness", "edge_weight", {}),
+        ("edge_aware_smoothness", "edge_weight", {"edge_weighting": "gaussian"}),
+        ("edge_aware_smoothness", "scale", {"penalty": "charbonnier"}),
+        (
+            "edge_aware_smoothness",
+            "scale",
+            {"penalty": "charbonnier", "order": 2, "mean_normalized": True},
+        ),
     ],
 )
 @pytest.mark.parametrize("masked", [False, True])
@@ -245,6 +262,26 @@ def test_a_constant_image_is_left_alone(name, options):
 
     np.testing.assert_array_equal(jax.grad(loss)(given[0]), 0 * given[0])
     assert np.isfinite(jax.hessian(loss)(given[0])).all()
+
+
+@pytest.mark.parametrize("penalty", ["l1", "charbonnier"])
+@pytest.mark.parametrize("implementation", ["xla", "xla_rows"])
+def test_second_differences_leave_ramps_alone(penalty, implementation):
+    rows, columns = np.indices((6, 7), "float32")
+    ramp = np.stack([3 * rows - 2 * columns, 5 - columns], -1)[None]
+    _, guide = arrays("edge_aware_smoothness", ramp.shape)
+
+    def loss(field):
+        return losses.edge_aware_smoothness(
+            field, guide, order=2, penalty=penalty, implementation=implementation
+        ).sum()
+
+    value, derivative = jax.value_and_grad(loss)(ramp)
+    assert value == 0
+    np.testing.assert_array_equal(derivative, 0 * ramp)
+    bent = ramp.copy()
+    bent[0, 3, 4] += 1
+    assert loss(bent) > 0
 
 
 # Masks.
@@ -297,11 +334,11 @@ def test_a_difference_of_a_valid_and_an_invalid_pixel_does_not_count(name):
 # Transformations.
 
 
-@every_loss
-def test_jit_vmap_and_implementations(name):
+@every_kind
+def test_jit_vmap_and_implementations(name, options):
     given = arrays(name)
-    loss = getattr(losses, name)
-    expected = getattr(oracle, name)(*given)
+    loss = functools.partial(getattr(losses, name), **options)
+    expected = getattr(oracle, name)(*given, **options)
     close(jax.jit(loss)(*given), expected)
     for implementation in ("xla", "xla_rows"):
         ours = functools.partial(loss, implementation=implementation)
@@ -310,7 +347,7 @@ def test_jit_vmap_and_implementations(name):
         close(each(*given), expected)
         masked = jax.vmap(lambda where, ours=ours: ours(*given, where=where))
         masks = np.stack([mask(), ~mask()])
-        each = [getattr(oracle, name)(*given, where=one) for one in masks]
+        each = [getattr(oracle, name)(*given, where=one, **options) for one in masks]
         close(masked(masks), np.stack(each))
 
 
@@ -321,14 +358,19 @@ def test_eval_shape(name):
     assert jax.eval_shape(getattr(losses, name), *given) == one
 
 
-@every_loss
+@every_kind
 @pytest.mark.parametrize("mode", [AxisType.Auto, AxisType.Explicit])
-@pytest.mark.parametrize("spec", [P("x"), P(None, "x")], ids=["batch", "rows"])
-def test_sharded_images(name, spec, mode):
+@pytest.mark.parametrize(
+    "spec",
+    [P("x"), P(None, "x"), P(None, None, "x")],
+    ids=["batch", "rows", "columns"],
+)
+def test_sharded_images(name, options, spec, mode):
     mesh = jax.make_mesh((8,), ("x",), axis_types=(mode,))
-    shape = (8, 16, 6, 3)
+    shape = (8, 16, 24, 3)
     given, valid = arrays(name, shape), mask(shape)
-    options = {"scales": 1} if name == "gradient_matching" else {}
+    if name == "gradient_matching":
+        options = {"scales": 1}
     expected = getattr(oracle, name)(*given, where=valid, **options)
     *placed, valid = (
         jax.device_put(a, NamedSharding(mesh, spec)) for a in (*given, valid)
@@ -390,6 +432,30 @@ def test_refusals_of_one_loss():
         refused(
             ValueError, "alpha must be", "gradient_difference", one, one, alpha=alpha
         )
+    refused(
+        ValueError,
+        "order must be one of 1, 2",
+        "edge_aware_smoothness",
+        one,
+        one,
+        order=3,
+    )
+    refused(
+        ValueError,
+        "penalty must be one of 'l1', 'charb",
+        "edge_aware_smoothness",
+        one,
+        one,
+        penalty="l2",
+    )
+    refused(
+        ValueError,
+        "edge_weighting must be one of 'exp",
+        "edge_aware_smoothness",
+        one,
+        one,
+        edge_weighting="x",
+    )
     for scales in (0, -1):
         refused(
             ValueError, "scales must be", "gradient_matching", one, one, scales=scales
