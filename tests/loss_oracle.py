@@ -163,3 +163,34 @@ def edge_aware_smoothness(
         total = per_image(np.where(counts, rho(penalty, d, scale) * np.exp(-edges), 0))
         loss += total if reduction == "sum" else ratio(total, per_image(counts))
     return loss
+
+
+def smoothing(n):
+    """The matrix of five taps, at the border of pixels that are repeated."""
+    matrix = np.zeros((n, n))
+    for i in range(n):
+        for k, tap in enumerate([0.05, 0.25, 0.4, 0.25, 0.05]):
+            matrix[i, min(max(i + k - 2, 0), n - 1)] += tap
+    return matrix
+
+
+def blurred(n):
+    """Smoothed, every second pixel, doubled, with zeros between, smoothed again."""
+    every_second = np.diag(2.0 * (np.arange(n) % 2 == 0))
+    return smoothing(n) @ every_second @ smoothing(n)
+
+
+def laplacian_edge(
+    predictions, targets, scale=1e-3, axes=(-3, -2), where=None, reduction="mean"
+):
+    residual = wide(predictions) - wide(targets)
+    valid = valid_pixels(where, residual.shape)
+    low, read = residual, 1.0 - valid  # how many invalid pixels are read, weighted
+    for axis in counted(axes, residual):
+        matrix = blurred(residual.shape[axis])
+        low = np.moveaxis(np.tensordot(matrix, low, (1, axis)), 0, axis)
+        read = np.moveaxis(np.tensordot(matrix, read, (1, axis)), 0, axis)
+    counts = read == 0
+    edges = np.where(counts, residual - low, 0)
+    total = per_image(rho("charbonnier", edges, scale))
+    return total if reduction == "sum" else ratio(total, per_image(counts))

@@ -23,6 +23,7 @@ ARRAYS = {
     "gradient_difference": 2,
     "gradient_matching": 2,
     "edge_aware_smoothness": 2,
+    "laplacian_edge": 2,
 }
 OPTIONS = {
     "total_variation": [
@@ -60,11 +61,19 @@ OPTIONS = {
         {"order": 2, "penalty": "charbonnier", "scale": 0.3, "axes": (2, 1)},
         {"order": 2, "penalty": "charbonnier", "mean_normalized": True},
     ],
+    "laplacian_edge": [{}, {"scale": 0.3}, {"axes": (-1, 1)}, {"axes": 2}],
 }
 TABLE = [(name, options) for name, table in OPTIONS.items() for options in table]
 
 # The losses, and those options that make another computation of one.
 KINDS = [*((name, {}) for name in ARRAYS), ("edge_aware_smoothness", {"order": 2})]
+
+# Where a back end may be asked for.
+WAYS = {
+    name: [{"implementation": way} for way in ("xla", "xla_rows")]
+    for name in ARRAYS
+    if name != "laplacian_edge"
+}
 
 every_loss = pytest.mark.parametrize("name", ARRAYS)
 every_kind = pytest.mark.parametrize(("name", "options"), KINDS, ids=str)
@@ -227,6 +236,7 @@ def test_derivatives(name, options):
     [
         ("total_variation", "scale", {"penalty": "huber"}),
         ("total_variation", "scale", {"penalty": "charbonnier", "isotropic": True}),
+        ("laplacian_edge", "scale", {}),
         ("edge_aware_smoothness", "edge_weight", {}),
         ("edge_aware_smoothness", "edge_weight", {"edge_weighting": "gaussian"}),
         ("edge_aware_smoothness", "scale", {"penalty": "charbonnier"}),
@@ -331,6 +341,41 @@ def test_a_difference_of_a_valid_and_an_invalid_pixel_does_not_count(name):
     assert float(getattr(losses, name)(*given, where=valid, **options)[0]) == 0
 
 
+@pytest.mark.parametrize("axes", [(1, 2), (2,)])
+def test_an_edge_counts_if_all_pixels_that_it_is_made_of_are_valid(axes):
+    shape = (1, 20, 21, 2)
+    given, valid = arrays("laplacian_edge", shape), np.ones(shape, bool)
+    valid[0, 9, 9] = valid[0, 0, 1, 1] = False
+    options = {"axes": axes, "where": valid}
+    wild = [
+        np.where(valid, a, bad) for a, bad in zip(given, (np.nan, np.inf), strict=True)
+    ]
+
+    def loss(*given):
+        return losses.laplacian_edge(*given, **options)
+
+    expected = oracle.laplacian_edge(*given, **options)
+    assert expected > 0.1
+    close(loss(*wild), expected)
+    for moving in (0, 1):
+        derivative = jax.grad(lambda *given: loss(*given).sum(), moving)
+        close(derivative(*wild), derivative(*given))
+        np.testing.assert_array_equal(np.where(valid, 0, derivative(*wild)), 0)
+
+
+@pytest.mark.parametrize(("column", "edges"), [(9, range(6, 13)), (8, range(4, 13))])
+def test_which_edges_are_made_of_a_pixel(column, edges):
+    """In its row, the even ones up to 4 pixels off, and the odd ones up to 3."""
+    given = arrays("laplacian_edge", (1, 20, 21, 1))
+    valid = np.ones((1, 20, 21, 1), bool)
+    valid[0, 9, column] = False
+    total, mean = (
+        losses.laplacian_edge(*given, axes=(2,), where=valid, reduction=reduction)
+        for reduction in ("sum", "mean")
+    )
+    close(total / mean, [valid.size - len(edges)])
+
+
 # Transformations.
 
 
@@ -340,8 +385,8 @@ def test_jit_vmap_and_implementations(name, options):
     loss = functools.partial(getattr(losses, name), **options)
     expected = getattr(oracle, name)(*given, **options)
     close(jax.jit(loss)(*given), expected)
-    for implementation in ("xla", "xla_rows"):
-        ours = functools.partial(loss, implementation=implementation)
+    for way in WAYS.get(name, [{}]):
+        ours = functools.partial(loss, **way)
         close(ours(*given), expected)
         each = jax.vmap(lambda *one, ours=ours: ours(*(a[None] for a in one))[0])
         close(each(*given), expected)
@@ -412,9 +457,15 @@ def test_refusals_of_every_loss(name):
     no(TypeError, f"{first} must be an array, got 'photo.png'", "photo.png", *given[1:])
     line = [np.ones(3, "float32")] * len(given)
     no(ValueError, f"{first} must have a batch axis", *line)
-    no(ValueError, "implementation must be None or one", *given, implementation="cuda")
-    with pytest.raises(NotImplementedError, match="'xla' or 'xla_rows'"):
-        getattr(losses, name)(*given, implementation="pallas_tpu")
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_refusals_of_implementations(name):
+    def no(error, match, way):
+        refused(error, match, name, *arrays(name), implementation=way)
+
+    no(ValueError, "implementation must be None or one", "cuda")
+    no(NotImplementedError, "'xla' or 'xla_rows'", "pallas_tpu")
 
 
 def test_refusals_of_one_loss():
@@ -423,7 +474,7 @@ def test_refusals_of_one_loss():
     refused(
         ValueError, "penalty must be one of 'l1'", "total_variation", one, penalty="x"
     )
-    for name in ("gradient_difference", "gradient_matching"):
+    for name in ("gradient_difference", "gradient_matching", "laplacian_edge"):
         refused(ValueError, "targets must have the shape of", name, one, other)
     refused(
         ValueError, "guide must have the shape of", "edge_aware_smoothness", one, other
@@ -553,6 +604,9 @@ TRAINED = {
     ),
     "edge_aware_smoothness": lambda out: (
         losses.edge_aware_smoothness(jax.nn.sigmoid(out), PICTURES).mean() + small(out)
+    ),
+    "laplacian_edge": lambda out: (
+        losses.laplacian_edge(out, PICTURES).mean() + small(out)
     ),
 }
 
