@@ -20,7 +20,7 @@ PUBLIC = {
 }
 
 # Computed in one way, which no back end has a part in.
-WITHOUT_IMPLEMENTATION = {"losses.laplacian_edge"}
+WITHOUT_IMPLEMENTATION = {"losses.laplacian_edge", "losses.scale_and_shift"}
 
 # A file imports only from lower layers: what an image is; how it is computed; by which
 # back end; what that is to JAX; how it differentiates; what the user calls.
@@ -103,6 +103,7 @@ def test_public_names():
         "losses.gradient_difference",
         "losses.gradient_matching",
         "losses.laplacian_edge",
+        "losses.scale_and_shift",
         "losses.total_variation",
         "total_variation",
     ]

@@ -21,4 +21,5 @@ from jax_imgrad.losses._gradient_difference import (
 )
 from jax_imgrad.losses._gradient_matching import gradient_matching as gradient_matching
 from jax_imgrad.losses._laplacian_edge import laplacian_edge as laplacian_edge
+from jax_imgrad.losses._scale_and_shift import scale_and_shift as scale_and_shift
 from jax_imgrad.losses._total_variation import total_variation as total_variation

@@ -36,7 +36,7 @@ def gradient_matching(
     (the paper divides every scale by the pixels of the first). With `scales=1` it is
     the edge term of DenseDepth. MegaDepth takes R of logarithms of depth, and
     differences of pixels two apart. MiDaS gives it the weight 0.5 beside its data term,
-    and aligns the scale and the shift of the prediction first.
+    and aligns the prediction first, with :func:`scale_and_shift`.
 
     Args:
       predictions: `[B, ...]`, real; integers are taken as float32.
