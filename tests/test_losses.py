@@ -414,22 +414,71 @@ def test_sharded_images(name, options, spec, mode):
     mesh = jax.make_mesh((8,), ("x",), axis_types=(mode,))
     shape = (8, 16, 24, 3)
     given, valid = arrays(name, shape), mask(shape)
-    if name == "gradient_matching":
-        options = {"scales": 1}
     expected = getattr(oracle, name)(*given, where=valid, **options)
-    *placed, valid = (
-        jax.device_put(a, NamedSharding(mesh, spec)) for a in (*given, valid)
-    )
 
     def loss(*given, where):
         values = getattr(losses, name)(*given, where=where, **options)
         return values.sum(), values
 
+    on_one, _ = jax.grad(loss, has_aux=True)(*given, where=valid)
+    *placed, valid = (
+        jax.device_put(a, NamedSharding(mesh, spec)) for a in (*given, valid)
+    )
     derivative = jax.jit(jax.grad(loss, has_aux=True))
     compiled = derivative.lower(*placed, where=valid).compile()
-    close(compiled(*placed, where=valid)[1], expected)
+    on_eight, values = compiled(*placed, where=valid)
+    close(values, expected)
+    close(on_eight, on_one)
+    assert on_eight.sharding.is_equivalent_to(placed[0].sharding, 4)
     assert "all-gather" not in compiled.as_text()
     assert "all-to-all" not in compiled.as_text()
+
+
+@every_kind
+def test_a_mask_on_one_device_of_sharded_images(name, options):
+    mesh = jax.make_mesh((8,), ("x",), axis_types=(AxisType.Explicit,))
+    given, valid = arrays(name, (2, 16, 6, 3)), mask((2, 16, 6, 3))
+    placed = [jax.device_put(a, NamedSharding(mesh, P(None, "x"))) for a in given]
+    with jax.set_mesh(mesh):
+        ours = getattr(losses, name)(*placed, where=jnp.asarray(valid), **options)
+    close(ours, getattr(oracle, name)(*given, where=valid, **options))
+
+
+@every_kind
+def test_vmap_over_and_beside_a_sharded_axis(name, options):
+    mesh = jax.make_mesh((4, 2), ("x", "y"), axis_types=(AxisType.Explicit,) * 2)
+    given = arrays(name, (4, 2, 8, 6, 3))
+    sharding = NamedSharding(mesh, P("x", None, "y"))
+    placed = [jax.device_put(a, sharding) for a in given]
+    ours = jax.jit(jax.vmap(functools.partial(getattr(losses, name), **options)))
+    each = [getattr(oracle, name)(*one, **options) for one in zip(*given, strict=True)]
+    close(ours(*placed), np.stack(each))
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_rows_are_refused_where_they_are_explicitly_sharded(name):
+    mesh = jax.make_mesh((8,), ("x",), axis_types=(AxisType.Explicit,))
+    sharding = NamedSharding(mesh, P(None, "x"))
+    placed = [jax.device_put(a, sharding) for a in arrays(name, (1, 16, 6, 3))]
+    with pytest.raises(NotImplementedError, match="would gather an image"):
+        getattr(losses, name)(*placed, implementation="xla_rows")
+
+
+@every_kind
+def test_export_with_symbolic_shapes(name, options):
+    loss = functools.partial(getattr(losses, name), **options)
+
+    def value_and_derivative(*given):
+        return loss(*given), jax.grad(lambda *given: loss(*given).sum())(*given)
+
+    shape = jax.export.symbolic_shape("b, h, w, c")
+    structs = [jax.ShapeDtypeStruct(shape, "float32")] * ARRAYS[name]
+    exported = jax.export.export(jax.jit(value_and_derivative))(*structs)
+    for size in [(3, 12, 13, 2), (1, 1, 2, 1), (2, 9, 1, 3)]:
+        given = [random_array(size, "float32", seed) for seed in range(ARRAYS[name])]
+        value, derivative = exported.call(*given)
+        close(value, getattr(oracle, name)(*given, **options))
+        close(derivative, value_and_derivative(*given)[1])
 
 
 # What is refused.
