@@ -1,10 +1,11 @@
-"""Which pixels count, and which differences: those of two valid pixels.
+"""Which pixels count, and which differences: those of valid pixels only.
 
 A mask is a bool array of the shape of the image, or None where all pixels are valid.
 What lies in an invalid pixel is selected away before it meets any other, and the
 differences are selected again after: a NaN times zero would still be NaN.
 """
 
+import functools
 from typing import Literal
 
 import jax
@@ -21,11 +22,21 @@ def without_invalid(image: jax.Array, valid: Mask) -> jax.Array:
     return image if valid is None else jnp.where(valid, image, 0)
 
 
-def valid_differences(valid: Mask, axes: tuple[int, ...]) -> list[jax.Array]:
-    """For each axis, where a pixel and its next one are valid; nothing for no mask."""
+def valid_differences(
+    valid: Mask, axes: tuple[int, ...], order: int = 1
+) -> list[jax.Array]:
+    """For each axis, where a pixel and the `order` next ones are valid.
+
+    Nothing for no mask.
+    """
     if valid is None:
         return []
-    return [valid & shift(valid, axis, 1) for axis in axes]
+    return [
+        functools.reduce(
+            jnp.logical_and, [shift(valid, axis, by) for by in range(order + 1)]
+        )
+        for axis in axes
+    ]
 
 
 def reduced(

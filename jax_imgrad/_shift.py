@@ -20,16 +20,16 @@ def shift(image: jax.Array, axis: int, by: int) -> jax.Array:
     return lax.pad(image, jnp.zeros((), image.dtype), padding)
 
 
-def has_next(image: jax.Array, axis: int) -> jax.Array:
-    """Which pixels have a next one along `axis`; it broadcasts against the image."""
+def has_next(image: jax.Array, axis: int, by: int = 1) -> jax.Array:
+    """Which pixels have one `by` further on; it broadcasts against the image."""
     size = image.shape[axis]
     shape = tuple(size if i == axis else 1 for i in range(image.ndim))
 
     def computed():
-        return lax.broadcasted_iota(jnp.int32, shape, axis) < size - 1
+        return lax.broadcasted_iota(jnp.int32, shape, axis) < size - by
 
     def constant():
-        return jnp.asarray((np.arange(size) < size - 1).reshape(shape))
+        return jnp.asarray((np.arange(size) < size - by).reshape(shape))
 
     # A computed mask is a kernel more on a GPU and a TPU; a constant one is read slowly
     # on a CPU (bfloat16: up to 2.5 times in all), and long ones swell the program.

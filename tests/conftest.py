@@ -34,7 +34,7 @@ def pytest_addoption(parser):
         "--require",
         action="append",
         default=[],
-        choices=["accelerators", "tensorflow"],
+        choices=["accelerators", "tensorflow", "peers"],
         help="fail, instead of skipping, the tests of this optional part",
     )
 

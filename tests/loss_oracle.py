@@ -130,7 +130,11 @@ def gradient_matching(
 def edge_aware_smoothness(
     field,
     guide,
+    order=1,
+    penalty="l1",
+    scale=1e-3,
     edge_weight=1.0,
+    edge_weighting="exponential",
     mean_normalized=False,
     axes=(-3, -2),
     where=None,
@@ -146,11 +150,47 @@ def edge_aware_smoothness(
                 pixels = valid[b, ..., c].sum()
                 mean = field[b, ..., c].sum() / pixels if pixels else 0
                 field[b, ..., c] /= mean + 1e-7
+    exponent = {"exponential": 1, "gaussian": 2}[edge_weighting]
     loss = np.zeros(len(field))
     for axis in counted(axes, field):
-        edges = np.abs(difference(guide, axis)).mean(-1, keepdims=True)
-        terms = np.abs(difference(field, axis)) * np.exp(-edge_weight * edges)
-        both = pairs(valid, axis)
-        total = per_image(np.where(both, terms, 0))
-        loss += total if reduction == "sum" else ratio(total, per_image(both))
+        n = field.shape[axis]
+        taps = [slice(k, max(n - order + k, 0)) for k in range(order + 1)]
+        d = [part(field, axis, tap) for tap in taps]
+        d = d[1] - d[0] if order == 1 else d[2] - 2 * d[1] + d[0]
+        edges = part(guide, axis, taps[-1]) - part(guide, axis, taps[0])
+        edges = (np.abs(edge_weight * edges) ** exponent).mean(-1, keepdims=True)
+        counts = np.all([part(valid, axis, tap) for tap in taps], axis=0)
+        total = per_image(np.where(counts, rho(penalty, d, scale) * np.exp(-edges), 0))
+        loss += total if reduction == "sum" else ratio(total, per_image(counts))
     return loss
+
+
+def smoothing(n):
+    """The matrix of five taps, at the border of pixels that are repeated."""
+    matrix = np.zeros((n, n))
+    for i in range(n):
+        for k, tap in enumerate([0.05, 0.25, 0.4, 0.25, 0.05]):
+            matrix[i, min(max(i + k - 2, 0), n - 1)] += tap
+    return matrix
+
+
+def blurred(n):
+    """Smoothed, every second pixel, doubled, with zeros between, smoothed again."""
+    every_second = np.diag(2.0 * (np.arange(n) % 2 == 0))
+    return smoothing(n) @ every_second @ smoothing(n)
+
+
+def laplacian_edge(
+    predictions, targets, scale=1e-3, axes=(-3, -2), where=None, reduction="mean"
+):
+    residual = wide(predictions) - wide(targets)
+    valid = valid_pixels(where, residual.shape)
+    low, read = residual, 1.0 - valid  # how many invalid pixels are read, weighted
+    for axis in counted(axes, residual):
+        matrix = blurred(residual.shape[axis])
+        low = np.moveaxis(np.tensordot(matrix, low, (1, axis)), 0, axis)
+        read = np.moveaxis(np.tensordot(matrix, read, (1, axis)), 0, axis)
+    counts = read == 0
+    edges = np.where(counts, residual - low, 0)
+    total = per_image(rho("charbonnier", edges, scale))
+    return total if reduction == "sum" else ratio(total, per_image(counts))

@@ -107,9 +107,9 @@ def _sum(values: jax.Array) -> jax.Array:
     return values.sum(tuple(range(1, values.ndim)))
 
 
-def difference(image: jax.Array, axis: int) -> jax.Array:
-    """The next pixel along `axis` minus this one; zero at the last."""
-    return shift(image, axis, 1) - jnp.where(has_next(image, axis), image, 0)
+def difference(image: jax.Array, axis: int, by: int = 1) -> jax.Array:
+    """The pixel `by` further on minus this one; zero where there is none."""
+    return shift(image, axis, by) - jnp.where(has_next(image, axis, by), image, 0)
 
 
 def _outflow(flow: jax.Array, axis: int) -> jax.Array:

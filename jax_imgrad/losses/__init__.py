@@ -4,7 +4,7 @@ Every loss here is a penalty of the differences of neighboring pixels. Images ha
 batch axis first, and `axes` says along which ones to take differences: rows and columns
 of `[B, H, W, C]` by default, as well those of a volume `[B, D, H, W, C]`.
 
-- `where=` marks the valid pixels. A difference counts if both its pixels are valid, and
+- `where=` marks the valid pixels. A difference counts if all its pixels are valid, and
   what lies in the others, NaN too, reaches neither the value nor the derivative.
 - The mean, by default, is over the valid pixels and the channels, so that a value does
   not depend on the resolution; it is 0 where there are none. `reduction="sum"` does not
@@ -20,4 +20,6 @@ from jax_imgrad.losses._gradient_difference import (
     gradient_difference as gradient_difference,
 )
 from jax_imgrad.losses._gradient_matching import gradient_matching as gradient_matching
+from jax_imgrad.losses._laplacian_edge import laplacian_edge as laplacian_edge
+from jax_imgrad.losses._scale_and_shift import scale_and_shift as scale_and_shift
 from jax_imgrad.losses._total_variation import total_variation as total_variation

@@ -1,6 +1,7 @@
 """Edge-aware smoothness: a field may change where a guide image does."""
 
 import functools
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,15 +17,19 @@ from jax_imgrad._masks import (
     valid_differences,
     without_invalid,
 )
-from jax_imgrad._penalties import absolute
-from jax_imgrad._types import Implementation, Numbers
+from jax_imgrad._penalties import PENALTIES, absolute, square
+from jax_imgrad._types import Implementation, Numbers, Penalty
 
 
 def edge_aware_smoothness(
     field: Num[Numbers, "B ... C"],
     guide: Num[Numbers, "B ... G"],
     *,
+    order: Literal[1, 2] = 1,
+    penalty: Literal["l1", "charbonnier"] = "l1",
+    scale: float | jax.Array = 1e-3,
     edge_weight: float | jax.Array = 1.0,
+    edge_weighting: Literal["exponential", "gaussian"] = "exponential",
     mean_normalized: bool = False,
     axes: tuple[int, ...] = (-3, -2),
     where: Shaped[Numbers, "B ... C"] | None = None,
@@ -34,24 +39,40 @@ def edge_aware_smoothness(
     r"""How much a field varies where its guide does not.
 
     .. math::
-        \sum_a \frac{1}{N_a} \sum_i |\partial_a d_i| \,
-        \exp\Big(-\frac{\lambda}{G} \sum_{g=1}^{G} |\partial_a I_{ig}|\Big)
+        \sum_a \frac{1}{N_a} \sum_i \rho(\partial_a^n d_i) \,
+        \exp\Big(-\frac1G \sum_{g=1}^{G} \phi(\lambda\, \delta_a I_{ig})\Big)
 
-    with :math:`N_a` the number of differences along axis a: each axis has its own mean,
-    as in the reference code of Monodepth. Monodepth2 divides d by its mean over the
-    image first, with `mean_normalized=True`, else a smaller disparity is a smaller
-    loss. They weight it by 0.1 and by 0.001, divided by :math:`2^k` at scale k.
+    with :math:`N_a` the number of differences along axis a: each axis has its own mean.
+    Of order 1, :math:`\partial_a d` and :math:`\delta_a I` are the differences to the
+    next pixel. Of order 2 they are :math:`d_{i+2} - 2 d_{i+1} + d_i`, which leaves
+    ramps alone, and :math:`I_{i+2} - I_i`. :math:`\rho(x)` is :math:`|x|`, or of
+    Charbonnier, :math:`\sqrt{x^2 + \epsilon^2} - \epsilon`; :math:`\phi(x)` is
+    :math:`|x|`, or of a Gaussian weight, :math:`x^2`.
+
+    - Monodepth, paper and code: the default, with I in [0, 1]; in the code its weight
+      is 0.1, divided by :math:`2^k` at scale k.
+    - Monodepth2, paper and code: `mean_normalized=True`, without which a smaller
+      disparity is a smaller loss; the weight is 0.001, divided likewise.
+    - UFlow: in the paper order 1 or 2, :math:`|x|` and :math:`\lambda = 150`. In the
+      code :math:`\rho` is that of Charbonnier, without its :math:`- \epsilon`; the
+      weights are exponential or Gaussian; and the sum over the axes is halved. The
+      weight there is 2 for order 2.
 
     Args:
-      field: d, for example a disparity, `[B, ..., C]`, real; integers are taken as
-        float32.
+      field: d, for example a disparity or a flow, `[B, ..., C]`, real; integers are
+        taken as float32.
       guide: I, for example a photograph in [0, 1]: an array of the shape of `field` but
         for its last axis, of G channels.
+      order: n, of the differences of the field, 1 or 2.
+      penalty: the name of :math:`\rho`.
+      scale: :math:`\epsilon` of Charbonnier, positive; it may be differentiated.
       edge_weight: :math:`\lambda`, at least 0; it may be differentiated.
+      edge_weighting: which :math:`\phi`: `"exponential"` or `"gaussian"`.
       mean_normalized: whether to divide the field by its mean, over the valid pixels of
         each channel, plus 1e-7.
       axes: along which to take differences; the last is not among them.
-      where: `[B, ..., C]`, broadcast to `field`: which pixels of the field are valid.
+      where: `[B, ..., C]`, broadcast to `field`: which pixels of the field are valid. A
+        difference of order 2 is valid if its three pixels are.
       reduction: `"mean"`, over the valid differences along each axis, or `"sum"`.
       implementation: as for :func:`total_variation`.
 
@@ -74,24 +95,36 @@ def edge_aware_smoothness(
       >>> (loss,) = losses.edge_aware_smoothness(step, step, reduction="sum")
       >>> print(f"{loss:.4f}")
       0.3679
+      >>> ramp = jnp.arange(4.0).reshape(1, 1, 4, 1)
+      >>> losses.edge_aware_smoothness(ramp, flat, order=2)
+      Array([0.], dtype=float32)
 
     Reference:
       C. Godard, O. Mac Aodha, G. Brostow, "Unsupervised monocular depth estimation with
       left-right consistency" (Monodepth), CVPR 2017, arXiv:1609.03677. C. Godard et
       al., "Digging into self-supervised monocular depth prediction" (Monodepth2), ICCV
-      2019, arXiv:1806.01260.
+      2019, arXiv:1806.01260. R. Jonschkowski et al., "What matters in unsupervised
+      optical flow" (UFlow), ECCV 2020, arXiv:2006.04902.
     """
+    _checks.check_option("order", order, (1, 2))
+    _checks.check_option("penalty", penalty, ("l1", "charbonnier"))
+    _checks.check_option("edge_weighting", edge_weighting, tuple(_EDGES))
     _checks.check_option("reduction", reduction, ("mean", "sum"))
     (field,) = _checks.as_real_images(field=field)
     (guide,) = _checks.as_real_images(guide=guide)
     _checks.check_same_but_last("guide", guide, "field", field)
     counted = _checks.as_axes(axes, "field", field)
     valid = _checks.as_mask(where, "field", field)
+    wide = accumulator(field.dtype)
     return _edge_aware_smoothness(
         field,
         guide,
-        jnp.asarray(edge_weight, accumulator(field.dtype)),
+        jnp.asarray(scale, wide),
+        jnp.asarray(edge_weight, wide),
         valid,
+        int(order),
+        penalty,
+        edge_weighting,
         mean_normalized,
         counted,
         reduction,
@@ -99,35 +132,70 @@ def edge_aware_smoothness(
     )
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5, 6, 7))
+_EDGES = {"exponential": absolute, "gaussian": square}
+
+
+@functools.partial(jax.jit, static_argnums=(5, 6, 7, 8, 9, 10, 11))
 def _edge_aware_smoothness(
-    field, guide, edge_weight, valid, mean_normalized, axes, reduction, implementation
+    field,
+    guide,
+    scale,
+    edge_weight,
+    valid,
+    order,
+    penalty,
+    edge_weighting,
+    mean_normalized,
+    axes,
+    reduction,
+    implementation,
 ):
     if valid is None:
         valid = jnp.ones_like(field, bool)
     field = without_invalid(field, valid)
     guide = without_invalid(guide, valid.any(-1, keepdims=True))
     wide = accumulator(field.dtype)
-    # The differences of d/m are those of d, over m. Divided first, the pixels may be
-    # rounded differently, and the differences of a constant not be 0.
-    size = absolute(_mean(field.astype(wide), valid) + 1e-7) if mean_normalized else 1
+    size = 1
+    if mean_normalized:
+        # The differences of d/m are those of d, over m, and rho(x/m) with a scale e is
+        # rho(x)/m with em. Divided first, the pixels may be rounded differently, and
+        # the differences of a constant not be 0.
+        size = absolute(_mean(field.astype(wide), valid) + 1e-7)
+        if penalty != "l1":
+            scale = jnp.broadcast_to(scale * size, field.shape)
     weights = []
-    for axis, pairs in zip(axes, valid_differences(valid, axes), strict=True):
-        edges = absolute(difference(guide.astype(wide), axis)).mean(-1, keepdims=True)
-        weight = jnp.where(pairs, jnp.exp(-edge_weight * edges), 0)
+    for axis, counts in zip(axes, valid_differences(valid, axes, order), strict=True):
+        step = difference(guide.astype(wide), axis, order)
+        edges = _EDGES[edge_weighting](edge_weight * step).mean(-1, keepdims=True)
+        weight = jnp.where(counts, jnp.exp(-edges), 0)
         if reduction == "mean":
-            pixels = count(pairs, field.shape, wide)
-            weight = ratio(weight, pixels.reshape(-1, *[1] * (field.ndim - 1)))
+            number = count(counts, field.shape, wide)
+            weight = ratio(weight, number.reshape(-1, *[1] * (field.ndim - 1)))
         weights.append(weight / size)
-    return functional(
-        _weighted, [field], weights, axes=axes, implementation=implementation
+    total = functools.partial(
+        functional, _weighted(penalty), implementation=implementation
     )
-
-
-def _weighted(differences, weights):
-    (along,) = differences
-    parts = [w * absolute(d) for w, d in zip(weights, along, strict=True)]
+    if order == 1:
+        return total([field], [scale, *weights], axes=axes)
+    # Second differences are the first ones of an image of differences, of another image
+    # along each axis. Those that the border cuts off have the weight 0.
+    parts = [
+        total([difference(field.astype(wide), axis)], [scale, weight], axes=(axis,))
+        for axis, weight in zip(axes, weights, strict=True)
+    ]
     return functools.reduce(jnp.add, parts)
+
+
+@functools.cache
+def _weighted(penalty: str) -> Penalty:
+    rho = PENALTIES[penalty]
+
+    def weighted(differences, parameters):
+        (along,), (scale, *weights) = differences, parameters
+        parts = [w * rho(d, scale) for w, d in zip(weights, along, strict=True)]
+        return functools.reduce(jnp.add, parts)
+
+    return weighted
 
 
 def _mean(field: jax.Array, valid: jax.Array) -> jax.Array:

@@ -1,7 +1,7 @@
 """Gradient matching: the gradients of a residual, at several scales."""
 
 import functools
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -32,11 +32,17 @@ def gradient_matching(
         \qquad R = p - t
 
     where :math:`R^k` is every :math:`2^k`-th pixel of R along each axis, and
-    :math:`N_k` counts its valid pixels: the term of MiDaS, as in its reference code
-    (the paper divides every scale by the pixels of the first). With `scales=1` it is
-    the edge term of DenseDepth. MegaDepth takes R of logarithms of depth, and
-    differences of pixels two apart. MiDaS gives it the weight 0.5 beside its data term,
-    and aligns the scale and the shift of the prediction first.
+    :math:`N_k` counts its valid pixels.
+
+    - MiDaS: the default; K = 4, and the weight is 0.5 beside the data term. The paper
+      divides every scale by the pixels of the first. The code divides as here, by
+      default as `"batch_mean"`; its other reduction is `"mean"`. Both align the
+      prediction first, with :func:`scale_and_shift`.
+    - MegaDepth: K = 4, R is of logarithms of depth, and the weight is 0.5. The paper
+      divides every scale by the pixels of the first. The code divides as MiDaS's, but
+      takes differences of pixels two apart.
+    - DenseDepth: `scales=1`, with the weight 1 in paper and code. The code takes the
+      mean over the batch, too, of `tf.image.image_gradients`, as here over all pixels.
 
     Args:
       predictions: `[B, ...]`, real; integers are taken as float32.
@@ -92,20 +98,44 @@ def _gradient_matching(
     residual -= without_invalid(targets, valid).astype(wide)
     loss = jnp.zeros((), wide)
     for scale in range(scales):
-        part = _every(2**scale, residual, axes)
-        mask = None if valid is None else _every(2**scale, valid, axes)
-        total = functional(
-            variation("l1"),
-            [part],
-            [jnp.zeros((), wide), *valid_differences(mask, axes)],
-            axes=axes,
-            implementation=implementation,
+        loss += _over_devices(
+            functools.partial(_of_scale, scale, axes, reduction, implementation),
+            residual,
+            valid,
+            sliced=axes if scale else (),
         )
-        pixels = count(mask, part.shape, wide)
-        if reduction == "batch_mean":
-            pixels = jnp.broadcast_to(pixels.mean(), pixels.shape)
-        loss += total if reduction == "sum" else ratio(total, pixels)
     return loss
+
+
+def _of_scale(scale, axes, reduction, implementation, residual, valid):
+    part = _every(2**scale, residual, axes)
+    mask = None if valid is None else _every(2**scale, valid, axes)
+    total = functional(
+        variation("l1"),
+        [part],
+        [jnp.zeros((), part.dtype), *valid_differences(mask, axes)],
+        axes=axes,
+        implementation=implementation,
+    )
+    pixels = count(mask, part.shape, part.dtype)
+    if reduction == "batch_mean":
+        pixels = jnp.broadcast_to(pixels.mean(), pixels.shape)
+    return total if reduction == "sum" else ratio(total, pixels)
+
+
+def _over_devices(function, image, valid, sliced):
+    """`function(image, valid)`, a number for each image, which slices these axes."""
+    sharding = jax.typeof(image).sharding
+    if all(sharding.spec[axis] is None for axis in sliced):
+        return function(image, valid)
+    # JAX does not slice an axis that is explicitly sharded, as there may be fewer
+    # pixels left than devices; the partitioner does, with exchanges of a few rows.
+    automatic: Any = jax.sharding.auto_axes(
+        function,
+        axes=sharding.mesh.explicit_axes,
+        out_sharding=sharding.update(spec=jax.P(sharding.spec[0])),
+    )
+    return automatic(image, valid)
 
 
 def _every(step: int, image: jax.Array, axes: tuple[int, ...]) -> jax.Array:

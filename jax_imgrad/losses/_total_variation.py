@@ -44,6 +44,10 @@ def total_variation(
       :math:`|d| - \delta/2`;
     - `"charbonnier"`: :math:`\sqrt{d^2 + \epsilon^2} - \epsilon`.
 
+    The paper's is the isotropic sum. Of the codes, that of TensorFlow is the sum of the
+    parts, as `jax_imgrad.total_variation`; so is torchmetrics', which adds up the
+    batch, too; kornia's is that for each channel, or the mean along each axis, added.
+
     Args:
       image: `[B, ...]`, real; integers are taken as float32. `[B, H, W, C]` for the
         default `axes`.

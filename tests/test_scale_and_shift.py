@@ -1,0 +1,201 @@
+"""The alignment of a prediction with its target, by least squares."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import random_array
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jax_imgrad import losses
+
+SHAPE = (3, 5, 6, 2)
+
+
+def pair(shape=SHAPE, dtype="float32"):
+    return [random_array(shape, dtype, seed) for seed in (0, 1)]
+
+
+def mask(shape=SHAPE):
+    """Of random pixels; none of the second image."""
+    valid = np.random.default_rng(7).random(shape) < 0.7
+    valid[1] = False
+    return valid
+
+
+def fitted(predictions, targets, where=None):
+    """By NumPy's least squares, image by image; `[B]` each."""
+    where = np.ones(predictions.shape, bool) if where is None else where
+    found = []
+    for p, t, valid in zip(predictions, targets, where, strict=True):
+        columns = np.stack([p[valid], np.ones(valid.sum())], -1).astype("float64")
+        solution = np.linalg.lstsq(columns, t[valid].astype("float64"))[0]
+        found.append(solution if valid.any() else [0, 0])
+    return np.transpose(found)
+
+
+def close(ours, expected, tolerance=1e-5):
+    ours = [np.asarray(one).reshape(-1) for one in ours]
+    np.testing.assert_allclose(ours, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("where", [None, mask()], ids=["all", "masked"])
+def test_values(where):
+    ours = losses.scale_and_shift(*pair(), where=where)
+    assert [one.shape for one in ours] == [(3, 1, 1, 1)] * 2
+    close(ours, fitted(*pair(), where))
+
+
+@pytest.mark.parametrize("shape", [(2, 9), (2, 4, 5), (2, 3, 4, 5, 2), (1, 1, 2, 1)])
+def test_shapes(shape):
+    ours = losses.scale_and_shift(*pair(shape))
+    assert [one.shape for one in ours] == [(shape[0], *[1] * (len(shape) - 1))] * 2
+    close(ours, fitted(*pair(shape)))
+
+
+def test_no_pixels():
+    close(losses.scale_and_shift(*pair((2, 0, 3, 1))), np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "float64"])
+def test_dtypes(dtype):
+    with jax.enable_x64(dtype == "float64"):
+        given = [jnp.asarray(a) for a in pair(dtype=jnp.dtype(dtype))]
+        ours = losses.scale_and_shift(*given)
+        wide = [np.asarray(a, "float64") for a in given]
+    assert {one.dtype for one in ours} == {
+        jnp.dtype("float64" if dtype == "float64" else "float32")
+    }
+    close(ours, fitted(*wide), 1e-12 if dtype == "float64" else 1e-5)
+
+
+def test_a_small_contrast_far_from_zero():
+    """Where equations that are not centered keep no digit."""
+    p, _ = pair()
+    p = 1000 + 0.1 * p
+    t = 2 * p.astype("float64") - 1990
+    scale, _ = losses.scale_and_shift(p, t.astype("float32"))
+    np.testing.assert_allclose(scale, np.full((3, 1, 1, 1), 2), rtol=1e-3)
+
+
+@pytest.mark.parametrize("where", [None, mask()], ids=["all", "masked"])
+@pytest.mark.parametrize("constant", [0.1, 0.3, 1e6, -7.7])
+def test_a_constant_prediction(constant, where):
+    _, t = pair()
+    p = np.full(SHAPE, constant, "float32")
+    scale, shift = losses.scale_and_shift(p, t, where=where)
+    np.testing.assert_array_equal(scale, 0)
+    valid = np.ones(SHAPE, bool) if where is None else where
+    means = [a[v].mean() if v.any() else 0 for a, v in zip(t, valid, strict=True)]
+    close([shift], [means])
+
+
+def test_a_constant_target():
+    p, _ = pair()
+    scale, shift = losses.scale_and_shift(p, np.full(SHAPE, 0.3, "float32"))
+    np.testing.assert_array_equal(scale, 0)
+    np.testing.assert_array_equal(shift, np.float32(0.3))
+
+
+def aligned_error(predictions, targets, where=None):
+    scale, shift = losses.scale_and_shift(predictions, targets, where=where)
+    residual = scale * predictions + shift - targets
+    residual = residual if where is None else jnp.where(where, residual, 0)
+    return jnp.sum(residual**2)
+
+
+@pytest.mark.parametrize("where", [None, mask()], ids=["all", "masked"])
+def test_derivatives(where):
+    with jax.enable_x64(True):
+        given, by = pair(dtype="float64"), pair(dtype="float64")[::-1]
+
+        def along(step):
+            return [g + step * b for g, b in zip(given, by, strict=True)]
+
+        def ours(step):
+            found = losses.scale_and_shift(*along(step), where=where)
+            return jnp.stack([one.reshape(-1) for one in found])
+
+        zero = jnp.float64(0)
+        derivatives = jax.jacrev(ours)(zero), jax.jacfwd(ours)(zero)
+    up, down = (fitted(*along(step), where) for step in (1e-6, -1e-6))
+    for derivative in derivatives:
+        close(derivative, (up - down) / 2e-6, 1e-6)
+
+
+@pytest.mark.parametrize("where", [None, mask()], ids=["all", "masked"])
+def test_derivatives_at_a_constant_are_finite(where):
+    p = np.full((2, 2, 3, 1), 0.3, "float32")
+    t = pair(p.shape)[1]
+    where = None if where is None else where[:2, :2, :3, :1]
+
+    def scale(p):
+        return losses.scale_and_shift(p, t, where=where)[0].sum()
+
+    np.testing.assert_array_equal(jax.grad(scale)(p), 0 * p)
+    for moving in (0, 1):
+        assert np.isfinite(jax.grad(aligned_error, moving)(p, t, where)).all()
+        assert np.isfinite(jax.hessian(aligned_error, moving)(p, t, where)).all()
+
+
+def test_what_is_invalid_reaches_nothing():
+    p, t = pair()
+    valid = mask()
+    wild = np.where(valid, p, np.nan), np.where(valid, t, np.inf)
+    close(losses.scale_and_shift(*wild, where=valid), fitted(p, t, valid))
+    for moving in (0, 1):
+
+        def shifts(p, t):
+            scale, shift = losses.scale_and_shift(p, t, where=valid)
+            return jnp.sum(scale * shift)
+
+        derivative = jax.grad(shifts, moving)(*wild)
+        np.testing.assert_array_equal(np.where(valid, 0, derivative), 0)
+        np.testing.assert_allclose(
+            derivative, jax.grad(shifts, moving)(p, t), rtol=1e-5, atol=1e-6
+        )
+
+
+def test_vmap():
+    each = jax.vmap(lambda p, t: losses.scale_and_shift(p[None], t[None]))
+    ours = each(*pair())
+    assert ours[0].shape == (3, 1, 1, 1, 1)
+    close(ours, fitted(*pair()))
+
+
+@pytest.mark.parametrize("mode", [AxisType.Auto, AxisType.Explicit])
+@pytest.mark.parametrize("spec", [P("x"), P(None, "x")], ids=["batch", "rows"])
+def test_sharded_images(spec, mode):
+    mesh = jax.make_mesh((8,), ("x",), axis_types=(mode,))
+    given, valid = pair((8, 16, 6, 3)), mask((8, 16, 6, 3))
+    placed = [jax.device_put(a, NamedSharding(mesh, spec)) for a in (*given, valid)]
+    aligned = jax.jit(lambda p, t, v: losses.scale_and_shift(p, t, where=v))
+    compiled = aligned.lower(*placed).compile()
+    close(compiled(*placed), fitted(*given, valid))
+    assert "all-gather" not in compiled.as_text()
+
+
+def test_export_with_symbolic_shapes():
+    shape = jax.export.symbolic_shape("b, h, w, c")
+    struct = jax.ShapeDtypeStruct(shape, "float32")
+    exported = jax.export.export(jax.jit(losses.scale_and_shift))(struct, struct)
+    close(exported.call(*pair()), fitted(*pair()))
+
+
+def test_gradient_matching_of_what_is_aligned():
+    p, _ = pair()
+    t = (3 * p - 2).astype("float32")
+    scale, shift = losses.scale_and_shift(p, t)
+    close([losses.gradient_matching(scale * p + shift, t)], np.zeros((1, 3)))
+    assert losses.gradient_matching(p, t).min() > 1
+
+
+def test_refusals():
+    one = np.ones((1, 4, 5, 3), "float32")
+    with pytest.raises(ValueError, match="targets must have the shape of predictions"):
+        losses.scale_and_shift(one, one[:, :3])
+    with pytest.raises(TypeError, match="where must be bool, got float32"):
+        losses.scale_and_shift(one, one, where=one)
+    with pytest.raises(TypeError, match="predictions must be an array, got 'photo'"):
+        losses.scale_and_shift("photo", one)
