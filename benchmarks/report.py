@@ -109,7 +109,7 @@ def targets(cases: list[dict]) -> str:
     """How far from the floors, of images above a megabyte, in both ends of JAX."""
     lines = [
         "## Against the floors\n",
-        "Of images above 1 MB, and the floors of the same JAX. **Above 1** is a miss.\n",
+        "Images above 1 MB, and the floors of the same JAX. **Above 1** is a miss.\n",
         *_head(["image", "what", "target", "ours / target", "with the oldest JAX"]),
     ]
     for case in cases:

@@ -27,7 +27,7 @@ from work import CASES, QUICK, Case
 
 PAUSE = 0.002  # seconds, in which the threads of the last worker fall asleep
 TOLERANCES = {"float32": 1e-3, "bfloat16": 3e-2}  # of the largest number
-ROUNDS = (5, 15)
+ROUNDS = (5, 15)  # at least and at most; between them the time decides
 
 
 def start(names: list[str]) -> tuple[dict[str, Worker], dict[str, str]]:
@@ -45,7 +45,10 @@ def start(names: list[str]) -> tuple[dict[str, Worker], dict[str, str]]:
 def prepare(case: Case, workers: dict[str, Worker]) -> list[dict]:
     """The rows of all workers, which get ready at once; computed, and checked."""
     for worker in workers.values():
-        worker.order(prepare=case._asdict(), only=worker.environment.only)
+        ours = worker.environment.peers == ("jax",)
+        works = case.works if ours or case.peers is None else case.peers
+        fields = case._replace(works=works)._asdict()
+        worker.order(prepare=fields, only=worker.environment.only)
     rows = []
     for name, worker in workers.items():
         for row in worker.answer():
@@ -80,13 +83,14 @@ def measure(
     """The rows of a case with their times, in as many rounds as fit, within limits."""
     rows = prepare(case, workers)
     timed = [row for row in rows if "error" not in row]
-    once = sum(2 * max(row["seconds"], 1e-3) + PAUSE for row in timed)
-    count = int(np.clip(seconds / once, *rounds))
     taken = [[] for _ in timed]
     order = list(range(len(timed)))
-    with tqdm(total=count * len(timed), desc=str(case)) as bar:
-        for number in range(count):
-            random.Random(number).shuffle(order)
+    start = time.perf_counter()
+    with tqdm(total=rounds[1] * len(timed), desc=str(case), mininterval=1) as bar:
+        for count in range(rounds[1]):
+            if count >= rounds[0] and time.perf_counter() - start > seconds:
+                break
+            random.Random(count).shuffle(order)
             for i in order:
                 time.sleep(PAUSE)
                 worker = workers[timed[i]["worker"]]
@@ -100,7 +104,7 @@ def measure(
     return {
         "shape": list(case.shape),
         "dtype": case.dtype,
-        "rounds": count,
+        "rounds": len(taken[0]),
         "rows": rows,
     }
 
@@ -120,7 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     known = [name for name in ENVIRONMENTS if name != "jax"]
     parser.add_argument("--peers", nargs="*", choices=known, default=known)
-    parser.add_argument("--seconds", type=float, default=240, help="of timing, about")
+    parser.add_argument("--seconds", type=float, default=180, help="of timing, about")
     parser.add_argument("--output", type=Path, help="a folder, instead of this clone")
     parser.add_argument("--quick", action="store_true", help="small images, no peers")
     arguments = parser.parse_args()

@@ -207,6 +207,7 @@ class Case(NamedTuple):
     works: tuple[str, ...]
     kinds: tuple[str, ...] = (VALUE, BOTH)
     dtype: str = "float32"
+    peers: tuple[str, ...] | None = None  # the works of the peers, if not the same
 
     def __str__(self):
         """As in a heading."""
@@ -218,8 +219,8 @@ CORE = ("image_gradients", "variation, l1")
 SIZES = (64, 128, 256, 512, 1024, 2048, 4096)
 CASES = [
     Case((1, 512, 512, 3), ALL, KINDS),
-    Case((16, 512, 512, 3), ALL, KINDS),
-    Case((16, 512, 512, 3), CORE, dtype="bfloat16"),
+    Case((16, 512, 512, 3), ALL, KINDS, peers=(*CORE, "sobel_edges")),
+    Case((4, 512, 512, 3), CORE, dtype="bfloat16"),
     Case((64, 64, 64, 3), CORE),
     Case((4, 256, 256, 64), CORE),
     Case((1, 256, 256, 256, 1), ("variation, l1", "variation, l2")),

@@ -23,7 +23,9 @@ from pathlib import Path
 import numpy as np
 from work import FLOORS, VALUE, WORK, Case
 
-ENOUGH = 1e-3  # seconds; a faster call is timed several times in a row
+# Seconds. A faster call than this is timed several times in a row; in a slower one than
+# that, what it costs to bring back threads and caches does not count.
+FAST, SLOW = 1e-3, 20e-3
 SAMPLES = 101
 STATUS = Path("/proc/self/status")
 
@@ -81,7 +83,8 @@ class Worker:
 
     def prepare(self, fields: dict, only: list[str] | None) -> list[dict]:
         """Every row of a case, each computed once or, with a reason, not at all."""
-        case = Case(**{k: tuple(v) if k != "dtype" else v for k, v in fields.items()})
+        lists = {k: tuple(v) for k, v in fields.items() if isinstance(v, list)}
+        case = Case(**(fields | lists))
         self.rows = []
         gc.collect()
         answer = []
@@ -128,8 +131,7 @@ class Worker:
             seconds = time.perf_counter() - start
         except Exception as error:
             return {"error": f"{type(error).__name__}: {error}"[:500]}
-        repeats = max(1, math.ceil(ENOUGH / seconds))
-        self.rows.append((call, repeats))
+        self.rows.append((call, max(1, math.ceil(FAST / seconds)), seconds < SLOW))
         return {
             "index": len(self.rows) - 1,
             "seconds": seconds,
@@ -140,8 +142,9 @@ class Worker:
 
     def time(self, index: int) -> float:
         """Of one call, after one that brings threads and caches back."""
-        call, repeats = self.rows[index]
-        call()
+        call, repeats, cold = self.rows[index]
+        if cold:
+            call()
         start = time.perf_counter()
         for _ in range(repeats):
             call()
