@@ -61,10 +61,16 @@ def samples(array: np.ndarray) -> list[float]:
     return [*flat[some].tolist(), float(np.abs(flat).mean(dtype=np.float64))]
 
 
-def without_ties(image: np.ndarray) -> np.ndarray:
-    """The image in 8 bits, odd ones beside even ones: at ties, derivatives differ."""
-    parity = np.indices(image.shape[1:-1]).sum(0)[..., None] % 2
-    return ((2 * np.floor(128 * image) + parity) / 256).astype(np.float32)
+def images(case: Case) -> dict[str, np.ndarray]:
+    """The inputs of the works, by name."""
+    draw = np.random.default_rng(0)
+    image, other = (draw.random(case.shape, np.float32) for _ in range(2))
+    if case.dtype == "bfloat16":
+        # In 8 bits there are ties, where derivatives differ: odd beside even has none.
+        odd = np.indices(case.shape[1:-1]).sum(0)[..., None] % 2
+        image = ((2 * np.floor(128 * image) + odd) / 256).astype(np.float32)
+    field = np.ascontiguousarray(image[..., :1])
+    return {"image": image, "other": other, "field": field}
 
 
 class Worker:
@@ -95,33 +101,20 @@ class Worker:
         return answer
 
     def _prepare(self, peer, case: Case, only: list[str] | None) -> list[dict]:
-        draw = np.random.default_rng(0)
-        arrays = {
-            name: draw.random(case.shape, np.float32) for name in ("image", "other")
-        }
-        if case.dtype == "bfloat16":
-            arrays["image"] = without_ties(arrays["image"])
-        arrays["field"] = np.ascontiguousarray(arrays["image"][..., :1])
-        needed = {i for name in case.works for i in WORK[name].inputs} | {"image"}
-        held = {name: peer.put(arrays[name], case.dtype) for name in needed}
+        held = {name: peer.put(a, case.dtype) for name, a in images(case).items()}
         answer = []
         for name in (*FLOORS, *case.works):
-            inputs = tuple(
-                held[i] for i in (WORK[name].inputs if name in WORK else ["image"])
-            )
-            kinds = (VALUE,) if name in FLOORS else case.kinds
+            floor = name in FLOORS
+            inputs = [held[i] for i in (("image",) if floor else WORK[name].inputs)]
+            kinds = [k for k in ((VALUE,) if floor else case.kinds) if k in peer.KINDS]
             functions = peer.functions(name, len(case.shape))
-            for who, function in functions.items():
+            for who in functions if only is None else functions.keys() & set(only):
                 for kind in kinds:
-                    if kind in peer.KINDS and (only is None or who in only):
-                        row = {"work": name, "kind": kind, "who": who}
-                        found = self._first(
-                            peer, row, function, inputs, len(case.shape)
-                        )
-                        answer.append(row | found)
+                    row = {"work": name, "kind": kind, "who": who}
+                    answer.append(row | self._first(peer, row, functions[who], inputs))
         return answer
 
-    def _first(self, peer, row: dict, function, inputs: tuple, ndim: int) -> dict:
+    def _first(self, peer, row: dict, function, inputs: list) -> dict:
         try:
             call, temporaries = peer.ready(row["who"], function, row["kind"], inputs)
             call()
@@ -137,7 +130,7 @@ class Worker:
             "seconds": seconds,
             "peak": peak,
             "temporaries": temporaries,
-            "samples": [samples(peer.get(leaf, ndim)) for leaf in leaves(result)],
+            "samples": [samples(peer.get(r, inputs[0].ndim)) for r in leaves(result)],
         }
 
     def time(self, index: int) -> float:

@@ -55,7 +55,7 @@ def our_function(name: str, layout: Layout):
     return ours
 
 
-def ready(who: str, function, kind: str, inputs: tuple):
+def ready(who: str, function, kind: str, inputs: list):
     """A call without arguments, and the bytes of its temporaries as XLA says."""
     arguments = inputs
     if kind != "value":
@@ -66,7 +66,7 @@ def ready(who: str, function, kind: str, inputs: tuple):
         else:
             function = functools.partial(pulled_back, function, kind)
             ones = jax.tree.map(lambda s: jnp.ones(s.shape, s.dtype), shapes)
-            arguments = (ones, *inputs)
+            arguments = [ones, *inputs]
     timed = jax.jit(function)
     compiled = timed.lower(*arguments).compile()
     temporaries = compiled.memory_analysis().temp_size_in_bytes

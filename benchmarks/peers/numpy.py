@@ -28,6 +28,6 @@ def functions(name: str, ndim: int) -> dict:
     return {"NumPy": functools.partial(WORK[name].formula, np, layout)}
 
 
-def ready(who: str, function, kind: str, inputs: tuple):
+def ready(who: str, function, kind: str, inputs: list):
     """A call without arguments; how much memory it takes, nobody says."""
     return lambda: function(*inputs), None

@@ -51,7 +51,7 @@ def functions(name: str, ndim: int) -> dict:
     return dict.fromkeys(MODES, OWN.get(name, formula))
 
 
-def ready(who: str, function, kind: str, inputs: tuple):
+def ready(who: str, function, kind: str, inputs: list):
     """A call without arguments; how much memory it takes, nobody says."""
 
     def both(first, *others):

@@ -80,7 +80,7 @@ def functions(name: str, ndim: int) -> dict:
     return {"PyTorch": formula, "torch.compile": formula, **own}
 
 
-def ready(who: str, function, kind: str, inputs: tuple):
+def ready(who: str, function, kind: str, inputs: list):
     """A call without arguments; how much memory it takes, nobody says."""
     if who == "torch.compile":
         function = torch.compile(function, dynamic=False)
