@@ -50,9 +50,11 @@ def facts(results: dict) -> str:
     lines += [f"**missing** {name}: {why}" for name, why in results["missing"].items()]
     for case in results["cases"]:
         for row in case["rows"]:
+            what = f"{row['who']}, {row['work']}, {row['kind']}, {title(case)}"
             if "error" in row:
-                what = f"{row['who']}, {row['work']}, {row['kind']}, {title(case)}"
                 lines.append(f"**missing** {what}: {row['error'].splitlines()[0]}")
+            elif "off" in row:
+                lines.append(f"**inexact** {what}: the sum is off by {row['off']:.1%}")
     return "\n".join(f"- {line}" for line in lines) + "\n"
 
 

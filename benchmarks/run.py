@@ -12,6 +12,7 @@ benchmarks/results.json, docs/benchmarks.md and its picture.
 """
 
 import argparse
+import math
 import os
 import platform
 import random
@@ -59,7 +60,11 @@ def prepare(case: Case, workers: dict[str, Worker]) -> list[dict]:
 
 
 def check(case: Case, rows: list[dict]) -> None:
-    """Stops unless all who do the same work give the same numbers, and ours runs."""
+    """Stops unless all who do the same work give the same numbers, and ours runs.
+
+    But a sum in float32 may be inexact over a million pixels and more, where a program
+    adds them one after the other. That is noted as `off`, and told on the page.
+    """
     first = {}
     for row in rows:
         what = f"{row['work']}, {row['kind']}, of {case} by {row['who']}"
@@ -74,7 +79,10 @@ def check(case: Case, rows: list[dict]) -> None:
         for g, e in zip(map(np.array, got), map(np.array, expected), strict=True):
             worst, size = np.abs(g - e).max(initial=0), np.abs(e).max(initial=0)
             if not worst <= TOLERANCES[case.dtype] * size:
-                sys.exit(f"{what} differs from that by {who}, by {worst} of {size}")
+                a_sum = e.size == 2 and math.prod(case.shape) >= 1e6
+                if not (a_sum and worst < 0.5 * size and row["who"] != "ours"):
+                    sys.exit(f"{what} differs from that by {who}, by {worst} of {size}")
+                row["off"] = float(worst / size)
 
 
 def measure(

@@ -111,6 +111,26 @@ def test_targets_are_of_the_floors_of_the_same_jax():
     assert "variation" not in report.targets([small])
 
 
+def test_an_inexact_sum_of_many_pixels_is_told():
+    case = Case((1, 1000, 1000, 1), ("variation, l1",))
+    rows = [
+        row("ours", worker="jax", samples=[[10.0, 10.0]]),
+        row("NumPy", worker="numpy", samples=[[10.0, 10.0]]),
+        row("PyTorch", worker="torch", samples=[[9.0, 9.0]]),
+    ]
+    run.check(case, rows)
+    results = {"machine": {}, "versions": {}, "missing": {}}
+    page = report.facts(results | {"cases": [CASE | {"rows": rows}]})
+    assert page == (
+        "- \n- **inexact** PyTorch, variation, l1, value, 1×512×512×3, float32: "
+        "the sum is off by 10.0%\n"
+    )
+    rows[2] = row("PyTorch", worker="torch", samples=[[1.0, 1.0]])
+    rows[0]["samples"] = rows[1]["samples"] = [[10.0, 10.0]]
+    with pytest.raises(SystemExit, match="PyTorch differs"):
+        run.check(case, rows)
+
+
 @pytest.mark.parametrize(
     ("other", "told"),
     [
