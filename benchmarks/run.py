@@ -1,144 +1,161 @@
-"""How long it all takes, against what bounds it and against what users write.
+"""How long it all takes, against what bounds it and against what others take.
 
-    pip install -e ".[bench]" && python benchmarks/run.py [--quick]
+    pip install -e ".[bench]" && python benchmarks/run.py
 
-One interleaved run: every row of a table is timed in turn, again and again, so that
-what else the machine does falls on all of them alike. Times are medians, with the
-spread from the first to the third quartile. The floors are `R`, to read the image once
-(jnp.sum), `C1`, to read and write it (x * 2), and `C2`, to write two (x + 1, x * 2).
-Writes results.json and results.md.
+Each row is a work (work.py) by someone: by us, by the formula as users write it, or by
+a peer in its own process and environment (peers/). All are timed in turn, round by
+round, one process at a time, so that what else the machine does falls on all alike.
+Inputs lie ready in each framework, results are waited for and dropped, and every row is
+checked against the others before it is timed. A sample is one call that brings threads
+and caches back, and then as many timed ones as fill a millisecond. Writes
+benchmarks/results.json, docs/benchmarks.md and its picture.
 """
 
 import argparse
-import json
+import math
 import os
 import platform
+import random
+import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+import report
+from environments import ENVIRONMENTS, HERE, MissingError, Worker
 from tqdm import tqdm
+from work import CASES, QUICK, Case
 
-import jax_imgrad as jig
-from jax_imgrad import losses
-
-SHAPES = [
-    (1, 64, 64, 3),
-    (1, 512, 512, 3),
-    (16, 512, 512, 3),
-    (1, 2048, 2048, 1),
-    (64, 64, 64, 3),
-    (4, 256, 256, 64),
-    (1, 256, 256, 256, 1),
-]
+PAUSE = 0.002  # seconds, in which the threads of the last worker fall asleep
+TOLERANCES = {"float32": 1e-3, "bfloat16": 3e-2}  # of the largest number
+ROUNDS = (5, 15)  # at least and at most; between them the time decides
 
 
-def naive_gradients(x):
-    """As users write it."""
-    dy = jnp.pad(x[:, 1:] - x[:, :-1], ((0, 0), (0, 1), (0, 0), (0, 0)))
-    dx = jnp.pad(x[:, :, 1:] - x[:, :, :-1], ((0, 0), (0, 0), (0, 1), (0, 0)))
-    return dy, dx
+def start(names: list[str]) -> tuple[dict[str, Worker], dict[str, str]]:
+    """The workers there are, and why the others are not."""
+    workers, missing = {}, {n: "not asked for" for n in ENVIRONMENTS if n not in names}
+    for name in names:
+        try:
+            workers[name] = Worker(name)
+        except MissingError as reason:
+            missing[name] = str(reason)
+            print(f"without {name}: {reason}", flush=True)
+    return workers, missing
 
 
-def naive_variation(x, power=abs):
-    """As users write it, with the derivative of JAX, which is wrong at ties."""
-    along = range(1, x.ndim - 1)
-    return sum(jnp.sum(power(jnp.diff(x, axis=axis))) for axis in along)
+def prepare(case: Case, workers: dict[str, Worker]) -> list[dict]:
+    """The rows of all workers, which get ready at once; computed, and checked."""
+    for worker in workers.values():
+        ours = worker.environment.peers == ("jax",)
+        works = case.works if ours or case.peers is None else case.peers
+        fields = case._replace(works=works)._asdict()
+        worker.order(prepare=fields, only=worker.environment.only)
+    rows = []
+    for name, worker in workers.items():
+        for row in worker.answer():
+            who = row["who"] + worker.environment.label
+            rows.append(row | {"worker": name, "who": who})
+    check(case, rows)
+    return rows
 
 
-def numpy_variation(x):
-    """The same in NumPy."""
-    along = range(1, x.ndim - 1)
-    return sum(np.abs(np.diff(x, axis=axis)).sum() for axis in along)
+def check(case: Case, rows: list[dict]) -> None:
+    """Stops unless all who do the same work give the same numbers, and ours runs.
+
+    But a sum in float32 may be inexact over a million pixels and more, where a program
+    adds them one after the other. That is noted as `off`, and told on the page.
+    """
+    first = {}
+    for row in rows:
+        what = f"{row['work']}, {row['kind']}, of {case} by {row['who']}"
+        if "error" in row:
+            if row["worker"] == "jax":
+                sys.exit(f"{what} fails: {row['error']}")
+            continue
+        got = row.pop("samples")
+        who, expected = first.setdefault((row["work"], row["kind"]), (row["who"], got))
+        if [len(g) for g in got] != [len(e) for e in expected]:
+            sys.exit(f"{what} has another shape than by {who}")
+        for g, e in zip(map(np.array, got), map(np.array, expected), strict=True):
+            worst, size = np.abs(g - e).max(initial=0), np.abs(e).max(initial=0)
+            if not worst <= TOLERANCES[case.dtype] * size:
+                a_sum = e.size == 2 and math.prod(case.shape) >= 1e6
+                if not (a_sum and worst < 0.5 * size and row["who"] != "ours"):
+                    sys.exit(f"{what} differs from that by {who}, by {worst} of {size}")
+                row["off"] = float(worst / size)
 
 
-def rows(shape: tuple[int, ...]) -> dict[str, Callable]:
-    """What is timed on an image of this shape, by name."""
-    axes = tuple(range(1, len(shape) - 1))
-
-    def variation(x, **options):
-        return losses.total_variation(x, axes=axes, reduction="sum", **options).sum()
-
-    timed = {
-        "R: sum(x)": jnp.sum,
-        "C1: x * 2": lambda x: x * 2,
-        "C2: x + 1, x * 2": lambda x: (x + 1, x * 2),
-        "variation l1: naive": naive_variation,
-        "variation l1: ours": variation,
-        "variation l2: naive": lambda x: naive_variation(x, jnp.square),
-        "variation l2: ours": lambda x: variation(x, penalty="l2"),
-        "variation Huber: ours": lambda x: variation(x, penalty="huber"),
-        "variation isotropic: ours": lambda x: variation(x, isotropic=True),
-        "variation l1, value and gradient: naive": jax.value_and_grad(naive_variation),
-        "variation l1, value and gradient: ours": jax.value_and_grad(variation),
-        "variation isotropic, value and gradient: ours": jax.value_and_grad(
-            lambda x: variation(x, isotropic=True)
-        ),
-    }
-    if len(shape) == 4:
-        timed["image_gradients: naive"] = naive_gradients
-        timed["image_gradients: ours"] = jig.image_gradients
-        timed["divergence: ours"] = lambda x: jig.divergence((x, x))
-    timed = {name: jax.jit(function) for name, function in timed.items()}
-    return {**timed, "variation l1: NumPy": numpy_variation}
-
-
-def measure(shape: tuple[int, ...], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of each row: the first, second and third quartile."""
-    image = np.random.default_rng(0).random(shape, "float32")
-    operands = {True: image, False: jnp.asarray(image)}
-    timed = rows(shape)
-    seconds = {name: [] for name in timed}
-    for _ in tqdm(range(rounds + 1), desc=str(shape)):
-        for name, function in timed.items():
-            start = time.perf_counter()
-            jax.block_until_ready(function(operands["NumPy" in name]))
-            seconds[name].append(time.perf_counter() - start)
+def measure(
+    case: Case, workers: dict[str, Worker], seconds: float, rounds=ROUNDS
+) -> dict:
+    """The rows of a case with their times, in as many rounds as fit, within limits."""
+    rows = prepare(case, workers)
+    timed = [row for row in rows if "error" not in row]
+    taken = [[] for _ in timed]
+    order = list(range(len(timed)))
+    start = time.perf_counter()
+    with tqdm(total=rounds[1] * len(timed), desc=str(case), mininterval=1) as bar:
+        for count in range(rounds[1]):
+            if count >= rounds[0] and time.perf_counter() - start > seconds:
+                break
+            random.Random(count).shuffle(order)
+            for i in order:
+                time.sleep(PAUSE)
+                worker = workers[timed[i]["worker"]]
+                worker.order(time=timed[i]["index"])
+                taken[i].append(worker.answer())
+                bar.update()
+    for row, times in zip(timed, taken, strict=True):
+        row["seconds"] = np.quantile(times, [0.25, 0.5, 0.75]).tolist()
+    for row in rows:
+        row.pop("index", None)
     return {
-        name: [1000 * float(q) for q in np.quantile(taken[1:], [0.25, 0.5, 0.75])]
-        for name, taken in seconds.items()
+        "shape": list(case.shape),
+        "dtype": case.dtype,
+        "rounds": len(taken[0]),
+        "rows": rows,
     }
 
 
-def table(shape: tuple[int, ...], result: dict[str, list[float]]) -> str:
-    """Markdown, with each time as a multiple of the floors."""
-    floors = {name[:2].strip(":"): result[name][1] for name in list(result)[:3]}
-    lines = [
-        f"### {'×'.join(map(str, shape))}, float32\n",
-        "| what | ms | quartiles | × R | × C1 | × C2 |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name, (low, middle, high) in result.items():
-        ratios = " | ".join(f"{middle / floors[f]:.2f}" for f in ("R", "C1", "C2"))
-        lines.append(f"| {name} | {middle:.3f} | {low:.3f} to {high:.3f} | {ratios} |")
-    return "\n".join(lines) + "\n"
+def machine() -> dict:
+    """What it ran on."""
+    return {
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "device": "CPU",
+        "cores": os.cpu_count(),
+    }
 
 
 def main() -> None:
-    """Measures every shape, and writes the results."""
+    """Measures every case, and writes the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("benchmarks"))
-    parser.add_argument("--quick", action="store_true", help="two rounds, small images")
+    known = [name for name in ENVIRONMENTS if name != "jax"]
+    parser.add_argument("--peers", nargs="*", choices=known, default=known)
+    parser.add_argument("--seconds", type=float, default=180, help="of timing, about")
+    parser.add_argument("--output", type=Path, help="a folder, instead of this clone")
+    parser.add_argument("--quick", action="store_true", help="small images, no peers")
     arguments = parser.parse_args()
-    shapes = SHAPES[:2] if arguments.quick else SHAPES
-    results = {shape: measure(shape, 2 if arguments.quick else 15) for shape in shapes}
-    machine = {
-        "jax": jax.__version__,
-        "python": platform.python_version(),
-        "device": jax.devices()[0].device_kind,
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
+    if arguments.quick and arguments.output is None:
+        parser.error("--quick measures nothing worth keeping: give it an --output")
+    started = time.time()
+    names = ["jax"] + ([] if arguments.quick else arguments.peers)
+    cases, rounds = (QUICK, (2, 2)) if arguments.quick else (CASES, ROUNDS)
+    load = [os.getloadavg()[0]]
+    workers, missing = start(names)
+    each = arguments.seconds / len(cases)
+    measured = [measure(case, workers, each, rounds) for case in cases]
+    results = {
+        "machine": machine() | {"load before and after": [*load, os.getloadavg()[0]]},
+        "minutes": round((time.time() - started) / 60, 1),
+        "versions": {name: worker.versions for name, worker in workers.items()},
+        "missing": missing,
+        "cases": measured,
     }
-    report = {"machine": machine, "ms": {str(s): r for s, r in results.items()}}
-    facts = ", ".join(f"{name} {value}" for name, value in machine.items())
-    text = f"Medians in one interleaved run; {facts}.\n\n"
-    text += "\n".join(table(shape, result) for shape, result in results.items())
-    (arguments.output / "results.json").write_text(json.dumps(report, indent=1) + "\n")
-    (arguments.output / "results.md").write_text(text)
-    print(text)
+    for worker in workers.values():
+        worker.close()
+    folder = arguments.output
+    report.write(results, folder or HERE, folder or HERE.parent / "docs")
 
 
 if __name__ == "__main__":

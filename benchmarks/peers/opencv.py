@@ -1,0 +1,62 @@
+"""OpenCV, image by image: it knows no batch."""
+
+import cv2
+import numpy as np
+from peers.numpy import DTYPES as DTYPES
+from peers.numpy import KINDS as KINDS
+from peers.numpy import get as get
+from peers.numpy import put as put
+from peers.numpy import ready as ready
+
+PACKAGES = ("opencv-python-headless",)
+_ORDERS = ((0, 1), (1, 0))
+_DY = np.array([[0.0], [-1.0], [1.0]], np.float32)
+
+
+def image_gradients(images):
+    """The difference to the next one, with the last one repeated beyond the border."""
+    both = [
+        [cv2.filter2D(i, -1, k, borderType=cv2.BORDER_REPLICATE) for k in (_DY, _DY.T)]
+        for i in images
+    ]
+    return tuple(
+        np.stack(part).reshape(images.shape) for part in zip(*both, strict=True)
+    )
+
+
+def sobel(images, border):
+    """Raw: dy, of the first order in y, and dx."""
+    both = [
+        [cv2.Sobel(i, -1, *xy, borderType=border) for xy in _ORDERS] for i in images
+    ]
+    return tuple(
+        np.stack(part).reshape(images.shape) for part in zip(*both, strict=True)
+    )
+
+
+def sobel_edges(images):
+    """As one array, of an image reflected without its border."""
+    return np.stack(sobel(images, cv2.BORDER_REFLECT_101), -1)
+
+
+def variation(images):
+    """The L1 distance of an image to itself, moved by a pixel."""
+    total = 0.0
+    for i in images:
+        total += cv2.norm(i[1:], i[:-1], cv2.NORM_L1)
+        total += cv2.norm(i[:, 1:], i[:, :-1], cv2.NORM_L1)
+    return total / len(images)
+
+
+FUNCTIONS = {
+    "image_gradients": image_gradients,
+    "sobel_edges": sobel_edges,
+    "spatial_gradient": lambda images: sobel(images, cv2.BORDER_REPLICATE),
+    "total_variation": variation,
+    "variation, l1": variation,
+}
+
+
+def functions(name: str, ndim: int) -> dict:
+    """What there is to be timed for one work, by who."""
+    return {"OpenCV": FUNCTIONS[name]} if name in FUNCTIONS and ndim == 4 else {}

@@ -1,0 +1,71 @@
+"""TensorFlow: eager, in a graph, and compiled by XLA."""
+
+import functools
+from types import SimpleNamespace
+
+import numpy as np
+import tensorflow as tf
+from work import BOTH, VALUE, WORK, Layout
+
+PACKAGES = ("tensorflow-cpu", "numpy")
+DTYPES = ("float32",)
+KINDS = (VALUE, BOTH)
+MODES = {
+    "TensorFlow": lambda function: function,
+    "tf.function": tf.function,
+    "TensorFlow XLA": functools.partial(tf.function, jit_compile=True),
+}
+XP = SimpleNamespace(
+    abs=tf.abs,
+    exp=tf.exp,
+    mean=tf.reduce_mean,
+    pad=tf.pad,
+    sqrt=tf.sqrt,
+    stack=tf.stack,
+    sum=tf.reduce_sum,
+    where=tf.where,
+)
+OWN = {
+    "image_gradients": tf.image.image_gradients,
+    "sobel_edges": tf.image.sobel_edges,
+    "total_variation": lambda x: tf.reduce_mean(tf.image.total_variation(x)),
+}
+
+
+def put(array: np.ndarray, dtype: str) -> tf.Tensor:
+    """As its tensor."""
+    return tf.constant(array, dtype)
+
+
+def get(result: tf.Tensor, ndim: int) -> np.ndarray:
+    """With channels last, as it is."""
+    return result.numpy()
+
+
+def functions(name: str, ndim: int) -> dict:
+    """What there is to be timed for one work, by who."""
+    if name not in WORK or name == "spatial_gradient":
+        return {}  # tf.pad cannot repeat the border
+    layout = Layout(tuple(range(1, ndim - 1)), ndim - 1)
+    formula = functools.partial(WORK[name].formula, XP, layout)
+    return dict.fromkeys(MODES, OWN.get(name, formula))
+
+
+def ready(who: str, function, kind: str, inputs: list):
+    """A call without arguments; how much memory it takes, nobody says."""
+
+    def both(first, *others):
+        with tf.GradientTape() as tape:
+            tape.watch(first)
+            value = function(first, *others)
+        return value, tape.gradient(value, first)
+
+    timed = MODES[who](both if kind == BOTH else lambda *inputs: function(*inputs))
+
+    def call():
+        result = timed(*inputs)
+        for output in tf.nest.flatten(result):
+            memoryview(output)  # waits for it, and copies nothing
+        return result
+
+    return call, None

@@ -1,0 +1,106 @@
+"""PyTorch, eager and compiled, and what is built on it: kornia and torchmetrics."""
+
+import functools
+from types import SimpleNamespace
+
+import kornia
+import numpy as np
+import torch
+import torch._dynamo
+import torchmetrics.functional.image as torchmetrics
+from torch.nn import functional
+from work import BOTH, VALUE, WORK, Layout
+
+PACKAGES = ("torch", "kornia", "torchmetrics", "numpy")
+DTYPES = ("float32", "bfloat16")
+KINDS = (VALUE, BOTH)
+# One formula, several penalties, with and without a derivative: each is a program.
+torch._dynamo.config.recompile_limit = 64
+
+
+def pad(x, widths, mode):
+    """NumPy's, of all axes but the first two."""
+    flat = [n for pair in reversed(widths[2:]) for n in pair]
+    return functional.pad(x, flat, "replicate" if mode == "edge" else mode)
+
+
+def spatial_gradient(images):
+    """The raw one; kornia has dx first."""
+    dx, dy = kornia.filters.spatial_gradient(images, normalized=False).unbind(2)
+    return dy, dx
+
+
+XP = SimpleNamespace(
+    abs=torch.abs,
+    exp=torch.exp,
+    mean=torch.mean,
+    pad=pad,
+    sqrt=torch.sqrt,
+    stack=torch.stack,
+    sum=torch.sum,
+    where=torch.where,
+)
+
+
+OWN = {
+    "kornia": {
+        "spatial_gradient": spatial_gradient,
+        "total_variation": lambda x: kornia.losses.total_variation(x).sum(-1).mean(),
+        "edge_aware_smoothness": kornia.losses.inverse_depth_smoothness_loss,
+    },
+    "torchmetrics": {
+        "image_gradients": torchmetrics.image_gradients,
+        "total_variation": lambda x: torchmetrics.total_variation(x, "mean"),
+    },
+}
+
+
+def put(array: np.ndarray, dtype: str) -> torch.Tensor:
+    """With channels first, where PyTorch has them."""
+    first = np.ascontiguousarray(np.moveaxis(array, -1, 1))
+    return torch.from_numpy(first).to(getattr(torch, dtype))
+
+
+def get(result: torch.Tensor, ndim: int) -> np.ndarray:
+    """With the channels of an image of `ndim` axes last."""
+    array = result.detach().float().numpy()
+    return np.moveaxis(array, 1, ndim - 1) if array.ndim >= ndim else array
+
+
+def functions(name: str, ndim: int) -> dict:
+    """What there is to be timed for one work, by who."""
+    if name not in WORK:
+        return {}
+    formula = functools.partial(
+        WORK[name].formula, XP, Layout(tuple(range(2, ndim)), 1)
+    )
+    own = {
+        who: known[name] for who, known in OWN.items() if name in known and ndim == 4
+    }
+    return {"PyTorch": formula, "torch.compile": formula, **own}
+
+
+def ready(who: str, function, kind: str, inputs: list):
+    """A call without arguments; how much memory it takes, nobody says."""
+    if who == "torch.compile":
+        function = torch.compile(function, dynamic=False)
+    first, *others = inputs
+
+    def value():
+        with torch.no_grad():
+            return function(first, *others)
+
+    def both():
+        out = function(wanted, *others)
+        return out, torch.autograd.grad(out, wanted, ones)[0]
+
+    if kind == VALUE:
+        return value, None
+    wanted = first.clone().requires_grad_()
+    out = value()
+    ones = (
+        torch.ones_like(out)
+        if torch.is_tensor(out)
+        else [torch.ones_like(o) for o in out]
+    )
+    return both, None

@@ -1,0 +1,72 @@
+"""What a pixel costs, against the size of the image, as a picture."""
+
+import itertools
+import math
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from work import BOTH, CORE, FLOORS, VALUE
+
+
+def plot(results: dict, path: Path) -> None:
+    """Of each core work, a panel for the value, one for value and gradient."""
+    cases = [case for case in results["cases"] if is_square(case)]
+    names = [
+        f"{row['work']}, {row['who']}" if row["who"].startswith("floor") else row["who"]
+        for case in cases
+        for row in case["rows"]
+    ]
+    names = [name for name in dict.fromkeys(names) if "floor, oldest" not in name]
+    styles = dict(zip(names, map(style, names, itertools.count()), strict=True))
+    figure, axes = plt.subplots(
+        2, 2, figsize=(13, 9), sharex=True, layout="constrained"
+    )
+    panels = itertools.product(CORE, (VALUE, BOTH))
+    for axis, (work, kind) in zip(axes.T.flat, panels, strict=True):
+        for name in names:
+            axis.plot(*line(cases, name, work, kind), label=name, **styles[name])
+        widths = [case["shape"][1] for case in cases]
+        axis.set(
+            title=f"{work}: {kind}", ylabel="ns / pixel", xscale="log", yscale="log"
+        )
+        axis.set_xticks(widths, [f"{n}²" for n in widths])
+        axis.minorticks_off()
+        axis.grid(alpha=0.3)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper")
+    figure.savefig(path, dpi=80)
+    plt.close(figure)
+
+
+def is_square(case: dict) -> bool:
+    """One gray image, as high as wide."""
+    batch, height, *rest = case["shape"]
+    return batch == 1 and rest == [height, 1]
+
+
+def line(cases: list, name: str, work: str, kind: str) -> tuple[list, list]:
+    """The widths, and nanoseconds for each pixel, of one who did the work."""
+    floor, _, who = name.rpartition(", floor") if "floor" in name else ("", "", name)
+    wanted = (floor, VALUE, "floor") if floor else (work, kind, who)
+    points = [
+        (case["shape"][1], 1e9 * row["seconds"][1] / math.prod(case["shape"]))
+        for case in cases
+        for row in case["rows"]
+        if (row["work"], row["kind"], row["who"]) == wanted and "error" not in row
+    ]
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def style(name: str, number: int) -> dict:
+    """Ours is wide and red, what bounds it is gray."""
+    if "floor" in name:
+        dashes = dict(zip(FLOORS, (":", "--", "-."), strict=True))
+        return {"color": "gray", "linestyle": dashes[name.split(",")[0]]}
+    if name.startswith("ours"):
+        return {
+            "color": "red",
+            "linestyle": "-" if name == "ours" else "--",
+            "linewidth": 3,
+        }
+    color = plt.get_cmap("tab20").colors[number % 20]
+    return {"color": color, "linewidth": 1.3, "marker": "."}

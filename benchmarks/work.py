@@ -1,0 +1,234 @@
+"""What is measured: one line of WORK is one row of the tables, in every framework.
+
+A formula is written once, as users write it, over a namespace `xp`: jax.numpy, numpy,
+torch, or the functions of TensorFlow by those names. The rows and columns of an image
+lie along `axes`, its channels along `channels`: [B, H, W, C], or in PyTorch
+[B, C, H, W]. Where a framework has a function of its own for the work, its file in
+`peers/` names it.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Layout(NamedTuple):
+    """Where the rows and columns of a batch lie (of a volume the slices too)."""
+
+    axes: tuple[int, ...]
+    channels: int
+
+
+def part(x, axis, some):
+    """`x[some]` along one axis."""
+    return x[(slice(None),) * axis + (some,)]
+
+
+def difference(x, axis):
+    """Of neighbors, one fewer than there are pixels."""
+    return part(x, axis, slice(1, None)) - part(x, axis, slice(None, -1))
+
+
+def padded(xp, x, axis, before, after, mode="constant"):
+    """As numpy.pad, along one axis."""
+    return xp.pad(
+        x, [(before, after) if a == axis else (0, 0) for a in range(x.ndim)], mode
+    )
+
+
+def pixels(x):
+    """How many numbers there are."""
+    return math.prod(x.shape)
+
+
+def image_gradients(xp, layout, image):
+    """Differences, padded with zeros."""
+    return tuple(padded(xp, difference(image, a), a, 0, 1) for a in layout.axes)
+
+
+def divergence(xp, layout, *gradients):
+    """What comes in is minus what goes out."""
+    inner = [
+        part(g, a, slice(None, -1)) for g, a in zip(gradients, layout.axes, strict=True)
+    ]
+    return sum(
+        padded(xp, g, a, 0, 1) - padded(xp, g, a, 1, 0)
+        for g, a in zip(inner, layout.axes, strict=True)
+    )
+
+
+def sobel(mode, xp, layout, image):
+    """Smoothed along one axis, and subtracted two apart along the other."""
+    for axis in layout.axes:
+        image = padded(xp, image, axis, 1, 1, mode)
+    both = []
+    for along, across in (layout.axes, layout.axes[::-1]):
+        low, middle, high = (
+            part(image, across, s)
+            for s in (slice(None, -2), slice(1, -1), slice(2, None))
+        )
+        smooth = low + 2 * middle + high
+        after, before = (
+            part(smooth, along, s) for s in (slice(2, None), slice(None, -2))
+        )
+        both.append(after - before)
+    return tuple(both)
+
+
+def sobel_edges(xp, layout, image):
+    """As one array, of an image reflected without its border."""
+    return xp.stack(sobel("reflect", xp, layout, image), -1)
+
+
+def huber(xp, d):
+    """With a delta of 1."""
+    return xp.where(abs(d) <= 1, d * d / 2, abs(d) - 0.5)
+
+
+def charbonnier(xp, d):
+    """With an epsilon of 0.001."""
+    return xp.sqrt(d * d + 1e-6) - 1e-3
+
+
+PENALTIES = {
+    "l1": lambda xp, d: abs(d),
+    "l2": lambda xp, d: d * d,
+    "huber": huber,
+    "charbonnier": charbonnier,
+}
+
+
+def variation(penalty, xp, layout, image):
+    """The sum of a penalty of the differences, by parts; the mean over the batch."""
+    parts = [xp.sum(PENALTIES[penalty](xp, difference(image, a))) for a in layout.axes]
+    return sum(parts) / image.shape[0]
+
+
+def isotropic(coupled, xp, layout, image):
+    """Of their length, with the epsilon that keeps the derivative finite."""
+    squares = sum(d * d for d in image_gradients(xp, layout, image))
+    if coupled:
+        squares = xp.sum(squares, layout.channels)
+    return xp.sum(xp.sqrt(squares + 1e-12)) / image.shape[0]
+
+
+def gradient_difference(xp, layout, prediction, target):
+    """Mathieu, Couprie, LeCun."""
+    terms = [
+        xp.sum(abs(abs(difference(prediction, a)) - abs(difference(target, a))))
+        for a in layout.axes
+    ]
+    return sum(terms) / pixels(prediction)
+
+
+def gradient_matching(xp, layout, prediction, target):
+    """MiDaS: four scales of the residual."""
+    loss = 0
+    for step in (1, 2, 4, 8):
+        residual = prediction - target
+        for axis in layout.axes:
+            residual = part(residual, axis, slice(None, None, step))
+        terms = [xp.sum(abs(difference(residual, a))) for a in layout.axes]
+        loss = loss + sum(terms) / pixels(residual)
+    return loss
+
+
+def edge_aware_smoothness(xp, layout, field, guide):
+    """Monodepth."""
+    loss = 0
+    for axis in layout.axes:
+        edges = xp.mean(abs(difference(guide, axis)), layout.channels, keepdims=True)
+        loss = loss + xp.mean(abs(difference(field, axis)) * xp.exp(-edges))
+    return loss
+
+
+class Work(NamedTuple):
+    """Our function, the formula, what both are given, our options."""
+
+    ours: str
+    formula: Callable
+    inputs: tuple[str, ...] = ("image",)
+    options: dict[str, Any] = {}  # noqa: RUF012
+
+
+def total_variation(formula, **options):
+    """One of the penalties of our total variation."""
+    options = {"reduction": "sum", **options}
+    return Work("losses.total_variation", formula, options=options)
+
+
+PAIR = ("image", "other")
+WORK = {
+    "image_gradients": Work("image_gradients", image_gradients),
+    "divergence": Work("divergence", divergence, PAIR),
+    "sobel_edges": Work("sobel_edges", sobel_edges),
+    "spatial_gradient": Work(
+        "spatial_gradient",
+        functools.partial(sobel, "edge"),
+        options={"operator": "sobel", "boundary": "edge", "scale": "raw"},
+    ),
+    "total_variation": Work("total_variation", functools.partial(variation, "l1")),
+    **{
+        f"variation, {name}": total_variation(
+            functools.partial(variation, name), penalty=name
+        )
+        for name in PENALTIES
+    },
+    "variation, isotropic": total_variation(
+        functools.partial(isotropic, False), isotropic=True
+    ),
+    "variation, color": total_variation(
+        functools.partial(isotropic, True), channel_coupling=True
+    ),
+    "gradient_difference": Work(
+        "losses.gradient_difference", gradient_difference, PAIR
+    ),
+    "gradient_matching": Work("losses.gradient_matching", gradient_matching, PAIR),
+    "edge_aware_smoothness": Work(
+        "losses.edge_aware_smoothness", edge_aware_smoothness, ("field", "image")
+    ),
+}
+
+# What bounds the others: to read the image, to read and write it, to write two.
+FLOORS = {
+    "R": lambda x: x.sum(),
+    "C1": lambda x: x * 2,
+    "C2": lambda x: (x + 1, x * 2),
+}
+
+VALUE, GRADIENT, BOTH = KINDS = ("value", "gradient", "value and gradient")
+
+
+class Case(NamedTuple):
+    """One image, and the works that are measured on it."""
+
+    shape: tuple[int, ...]
+    works: tuple[str, ...]
+    kinds: tuple[str, ...] = (VALUE, BOTH)
+    dtype: str = "float32"
+    peers: tuple[str, ...] | None = None  # the works of the peers, if not the same
+
+    def __str__(self):
+        """As in a heading."""
+        return f"{'×'.join(map(str, self.shape))}, {self.dtype}"
+
+
+ALL = tuple(WORK)
+CORE = ("image_gradients", "variation, l1")
+SIZES = (64, 128, 256, 512, 1024, 2048, 4096)
+CASES = [
+    Case((1, 512, 512, 3), ALL, KINDS),
+    Case((16, 512, 512, 3), ALL, KINDS, peers=(*CORE, "sobel_edges")),
+    Case((4, 512, 512, 3), CORE, dtype="bfloat16"),
+    Case((64, 64, 64, 3), CORE),
+    Case((4, 256, 256, 64), CORE),
+    Case((1, 256, 256, 256, 1), ("variation, l1", "variation, l2")),
+    *(Case((1, n, n, 1), CORE) for n in SIZES),
+]
+QUICK = [
+    Case((2, 24, 32, 3), ALL),
+    Case((2, 24, 32, 3), CORE, KINDS, dtype="bfloat16"),
+    Case((1, 8, 9, 10, 1), ("variation, l1", "variation, l2")),
+    *(Case((1, n, n, 1), CORE) for n in SIZES[:2]),
+]
