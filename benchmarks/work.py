@@ -143,6 +143,38 @@ def edge_aware_smoothness(xp, layout, field, guide):
     return loss
 
 
+def blurred(xp, layout, image):
+    """By five taps along each axis."""
+    for axis in layout.axes:
+        wide, n = padded(xp, image, axis, 2, 2, "edge"), image.shape[axis]
+        taps = enumerate((0.05, 0.25, 0.4, 0.25, 0.05))
+        image = sum(w * part(wide, axis, slice(k, n + k)) for k, w in taps)
+    return image
+
+
+def laplacian_edge(xp, layout, prediction, target):
+    """MPRNet, less epsilon."""
+    residual = prediction - target
+    even = blurred(xp, layout, residual)
+    for axis in layout.axes:
+        shape = list(even.shape)
+        even = part(even, axis, slice(None, None, 2))
+        even = xp.stack((2 * even, 0 * even), axis + 1)
+        shape[axis] += shape[axis] % 2
+        even = part(xp.reshape(even, shape), axis, slice(residual.shape[axis]))
+    return xp.mean(charbonnier(xp, residual - blurred(xp, layout, even)))
+
+
+def scale_and_shift(xp, layout, prediction, target):
+    """Least squares, as MiDaS."""
+    axes = tuple(range(1, len(prediction.shape)))
+    mean = xp.mean(prediction, axes, keepdims=True)
+    centered, to = prediction - mean, xp.mean(target, axes, keepdims=True)
+    products = xp.mean(centered * (target - to), axes, keepdims=True)
+    scale = products / xp.mean(centered * centered, axes, keepdims=True)
+    return scale, to - scale * mean
+
+
 class Work(NamedTuple):
     """Our function, the formula, what both are given, our options."""
 
@@ -188,6 +220,8 @@ WORK = {
     "edge_aware_smoothness": Work(
         "losses.edge_aware_smoothness", edge_aware_smoothness, ("field", "image")
     ),
+    "laplacian_edge": Work("losses.laplacian_edge", laplacian_edge, PAIR),
+    "scale_and_shift": Work("losses.scale_and_shift", scale_and_shift, PAIR),
 }
 
 # What bounds the others: to read the image, to read and write it, to write two.

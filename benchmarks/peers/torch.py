@@ -35,6 +35,7 @@ XP = SimpleNamespace(
     exp=torch.exp,
     mean=torch.mean,
     pad=pad,
+    reshape=torch.reshape,
     sqrt=torch.sqrt,
     stack=torch.stack,
     sum=torch.sum,

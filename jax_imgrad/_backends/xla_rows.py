@@ -97,7 +97,7 @@ def functional_and_field(
 def _field(penalty, images, parameters, steps):
     """What flows into each pixel, less what flows out, for each image."""
     axes = range(1, 1 + len(steps))
-    fields = [0] * len(images)
+    fields: list[Any] = [0] * len(images)
     for axis in axes:
         flows = []
         for at in ({axis: 0}, {axis: -steps[axis - 1]}):
@@ -209,7 +209,7 @@ def _sum(values: Callable[[Any], jax.Array], arrays: Any) -> jax.Array:
         )
         return values(jax.tree.map(part, arrays))
 
-    sums = None
+    sums: Any = None
     for loop in range(loops):
         added = [term(i) for i in range(loop * terms, (loop + 1) * terms)]
         added = functools.reduce(jnp.add, added)
