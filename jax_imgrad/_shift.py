@@ -1,9 +1,12 @@
-"""Shifting an image by a pixel, in a form that keeps its shape.
+"""Shifting an image by pixels, in a form that keeps its shape.
 
 It is the only form that JAX accepts on an image whose rows or columns are sharded over
 devices (slices and rolls of a sharded axis are refused), and one row is all that the
 devices then exchange. It asks nothing of the sizes: they may be 0, 1, or unknown.
 """
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,24 +18,48 @@ _LONGEST_CONSTANT = 4096
 
 def shift(image: jax.Array, axis: int, by: int) -> jax.Array:
     """`image[i + by]` at pixel i, zero (or False) where there is no such pixel."""
-    padding = [(0, 0, 0)] * image.ndim
-    padding[axis] = (-by, by, 0)
-    return lax.pad(image, jnp.zeros((), image.dtype), padding)
+    offsets = [by if i == axis else 0 for i in range(image.ndim)]
+    return shift_along(image, offsets, jnp.zeros((), image.dtype))
+
+
+def shift_along(
+    image: jax.Array, offsets: Sequence[Any], zero: jax.Array
+) -> jax.Array:
+    """The same along every axis at once, with the `zero` to fill with."""
+    return lax.pad(image, zero, [(-offset, offset, 0) for offset in offsets])
 
 
 def has_next(image: jax.Array, axis: int) -> jax.Array:
     """Which pixels have a next one along `axis`; it broadcasts against the image."""
     size = image.shape[axis]
+    return per_row(image, axis, lambda _, row: row < size - 1)
+
+
+def per_row(
+    image: jax.Array,
+    axis: int,
+    function: Callable[[Any, Any], Any],
+    costly: bool = False,
+) -> jax.Array:
+    """`function(numpy, row)` for each row along `axis`; it broadcasts against the image.
+
+    `numpy` is that of JAX or NumPy itself; a `costly` function is not computed anew at
+    each pixel.
+    """
+    size = image.shape[axis]
     shape = tuple(size if i == axis else 1 for i in range(image.ndim))
 
     def computed():
-        return lax.broadcasted_iota(jnp.int32, shape, axis) < size - 1
+        rows = function(jnp, lax.broadcasted_iota(jnp.int32, shape, axis))
+        return lax.optimization_barrier(rows) if costly else rows
 
     def constant():
-        return jnp.asarray((np.arange(size) < size - 1).reshape(shape))
+        return jnp.asarray(function(np, np.arange(size).reshape(shape)))
 
     # A computed mask is a kernel more on a GPU and a TPU; a constant one is read slowly
     # on a CPU (bfloat16: up to 2.5 times in all), and long ones swell the program.
-    if isinstance(size, int) and size <= _LONGEST_CONSTANT:
-        return lax.platform_dependent(cpu=computed, default=constant)
-    return computed()
+    if not (isinstance(size, int) and size <= _LONGEST_CONSTANT):
+        return computed()
+    if costly:
+        return constant()
+    return lax.platform_dependent(cpu=computed, default=constant)

@@ -1,4 +1,4 @@
-"""The definition: the gradient of an image, its divergence, and sums of penalties.
+"""The definition: the gradient of an image, stencils, and sums of penalties.
 
 Every step keeps the shape of the image, in the shift form of `_shift.py`:
 
@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jax_imgrad._bands import Product, apply
 from jax_imgrad._shift import has_next, shift
 from jax_imgrad._types import Penalty
 
@@ -43,6 +44,35 @@ def divergence(dy: jax.Array, dx: jax.Array, axes: tuple[int, int]) -> jax.Array
     """Minus the transpose of `image_gradients`: what flows out of each pixel."""
     rows, columns = axes
     return _outflow(dy, rows) + _outflow(dx, columns)
+
+
+def stencil(
+    images: Sequence[jax.Array], maps: Sequence[Sequence[Product | None]]
+) -> list[jax.Array]:
+    """For each row of `maps` the sum of its products times the images."""
+    wide = [image.astype(accumulator(image.dtype)) for image in images]
+    results = []
+    for row, zero in zip(maps, _zeros(len(maps), wide[0].dtype), strict=True):
+        parts = [
+            apply(product, image, zero)
+            for product, image in zip(row, wide, strict=True)
+            if product is not None
+        ]
+        total = functools.reduce(jnp.add, parts) if parts else jnp.zeros_like(wide[0])
+        results.append(total.astype(images[0].dtype))
+    return results
+
+
+def _zeros(count: int, dtype: np.dtype) -> list[jax.Array]:
+    """A zero for each result, which XLA cannot take for that of another.
+
+    Were their shifted images alike, it would store every one that two results share,
+    and on a CPU that takes twice as long as reading the image again.
+    """
+    signed = [jnp.zeros((), dtype), -jnp.zeros((), dtype)]
+    if count <= 2 and jnp.issubdtype(dtype, jnp.inexact):
+        return signed[:count]
+    return list(lax.optimization_barrier(tuple(signed[:1] * count)))
 
 
 def functional(
