@@ -2,11 +2,11 @@
 
     y[i] = sum over the taps (k, w) of w * x[source(i + k)]
 
-where `source` says which pixel stands in for one beyond the border. That is the sum over
-the diagonals of the matrix of `weight * x[i + offset]`, whose weight is the same in all
-rows but a few at the border. The transpose has the same diagonals, moved to the other
-side. So every stencil, and its transpose, is one sum of shifted images with weights, of
-which XLA makes one loop, with no padded copy.
+where `source` says which pixel stands in for one beyond the border. That is the sum
+over the diagonals of the matrix of `weight * x[i + offset]`, whose weight is the same
+in all rows but a few at the border. The transpose has the same diagonals, moved to the
+other side. So every stencil, and its transpose, is one sum of shifted images with
+weights, of which XLA makes one loop, with no padded copy.
 """
 
 import functools
@@ -19,7 +19,7 @@ from jax import lax
 
 from jax_imgrad._shift import per_row, shift_along
 
-# NumPy's names and meanings (`constant` is zeros); and `zero`: there is no output there.
+# NumPy's names and meanings (`constant` is zeros); with `zero` there is no output.
 Boundary = Literal["zero", "constant", "edge", "reflect", "symmetric", "wrap"]
 BOUNDARIES: tuple[Boundary, ...] = get_args(Boundary)
 
@@ -52,8 +52,8 @@ class Diagonal(NamedTuple):
     """`weight * x[i + offset]` at pixel i, but with other weights in some `rows`.
 
     A weight of None selects nothing, where one of 0 is that of taps that cancel. Rows
-    below 0 are counted from the end. Nothing is selected in the `margin`: that many rows
-    at the start and at the end.
+    below 0 are counted from the end. Nothing is selected in the `margin`: that many
+    rows at the start and at the end.
     """
 
     offset: Any
@@ -133,9 +133,7 @@ def _without_margin(image: jax.Array, axis: int, margin: tuple[int, int]) -> jax
     if not (before or after):
         return image
     size = image.shape[axis]
-    inside = per_row(
-        image, axis, lambda _, row: (row >= before) & (row < size - after)
-    )
+    inside = per_row(image, axis, lambda _, row: (row >= before) & (row < size - after))
     return jnp.where(inside, image, 0)
 
 
@@ -160,6 +158,7 @@ def matrix(band: Band, size: Any) -> Matrix:
     # Border rows are the same at every size at which those of one border have nothing
     # to do with the other: they are read off one, and counted from the nearer end.
     before, after = band.reach
+    _check_size(band, size)
     some = 8 * (before + after + 1)
     known = _matrix(band, some)
 
@@ -175,6 +174,25 @@ def matrix(band: Band, size: Any) -> Matrix:
             for d in known.diagonals
         )
     )
+
+
+def _check_size(band: Band, size: Any) -> None:
+    """Raises ValueError unless the axis is long enough, whatever its size will be."""
+    if band.boundary in ("zero", "constant"):
+        return
+    before, after = band.reach
+    mirrored = max(before, after) + 1 if band.boundary == "reflect" else 0
+    least = max(before + after, mirrored)
+    try:
+        enough = size >= least
+    except jax.errors.InconclusiveDimensionOperation:
+        enough = False
+    if not enough:
+        raise ValueError(
+            f"boundary={band.boundary!r} on an axis of unknown size {size} takes at "
+            f"least {least} pixels; promise them, for example with jax.export."
+            f"symbolic_shape('h, w', constraints=['h >= {least}', 'w >= {least}'])"
+        )
 
 
 def _of_size(offset: int, some: int, size: Any) -> Any:
@@ -219,9 +237,7 @@ def _matrix_without_border(band: Band, size: int) -> Matrix:
     if not band.transposed:
         return Matrix(tuple(Diagonal(o, w, ()) for o, w in taps), (before, after))
     # What a tap reads of a row it gives to it; rows without an output give nothing.
-    return Matrix(
-        tuple(Diagonal(-o, w, (), (before + o, after - o)) for o, w in taps)
-    )
+    return Matrix(tuple(Diagonal(-o, w, (), (before + o, after - o)) for o, w in taps))
 
 
 def source(at: int, size: int, boundary: Boundary) -> int | None:

@@ -13,8 +13,10 @@ import jax
 from jax.extend.core import Primitive
 from jax.interpreters import ad
 
+from jax_imgrad import _dispatch
 from jax_imgrad._bands import Product, transpose
 from jax_imgrad._primitives import align, batched_shape, of_one_type, primitive
+from jax_imgrad._types import Implementation
 
 # A row for each result, with a product for each operand, or None for a zero.
 Maps = tuple[tuple[Product | None, ...], ...]
@@ -122,3 +124,13 @@ def _transpose_stencil(
 
 
 ad.deflinear2(stencil_p, _transpose_stencil)
+
+
+def stencil(
+    images: Sequence[jax.Array],
+    maps: Maps,
+    implementation: Implementation | None,
+) -> list[jax.Array]:
+    """For each row of `maps` the sum of its products times the images."""
+    chosen = _dispatch.choose(implementation, "stencil", images[0])
+    return stencil_p.bind(*of_one_type(*images), maps=maps, implementation=chosen)

@@ -10,6 +10,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from jax_imgrad._bands import Product, apply
 from jax_imgrad._shift import shift
 
 Mask = jax.Array | None
@@ -26,6 +27,16 @@ def valid_differences(valid: Mask, axes: tuple[int, ...]) -> list[jax.Array]:
     if valid is None:
         return []
     return [valid & shift(valid, axis, 1) for axis in axes]
+
+
+def valid_outputs(valid: jax.Array, product: Product) -> jax.Array:
+    """Where every pixel that a stencil reads is valid, those beyond a border too."""
+    ones = tuple(
+        (axis, band._replace(taps=tuple((offset, 1.0) for offset, _ in band.taps)))
+        for axis, band in product
+    )
+    zero = jnp.zeros((), jnp.float32)
+    return apply(ones, (~valid).astype(jnp.float32), zero) == 0
 
 
 def reduced(

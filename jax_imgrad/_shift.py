@@ -22,9 +22,7 @@ def shift(image: jax.Array, axis: int, by: int) -> jax.Array:
     return shift_along(image, offsets, jnp.zeros((), image.dtype))
 
 
-def shift_along(
-    image: jax.Array, offsets: Sequence[Any], zero: jax.Array
-) -> jax.Array:
+def shift_along(image: jax.Array, offsets: Sequence[Any], zero: jax.Array) -> jax.Array:
     """The same along every axis at once, with the `zero` to fill with."""
     return lax.pad(image, zero, [(-offset, offset, 0) for offset in offsets])
 
@@ -41,7 +39,7 @@ def per_row(
     function: Callable[[Any, Any], Any],
     costly: bool = False,
 ) -> jax.Array:
-    """`function(numpy, row)` for each row along `axis`; it broadcasts against the image.
+    """`function(numpy, row)` of each row along `axis`; broadcasts against the image.
 
     `numpy` is that of JAX or NumPy itself; a `costly` function is not computed anew at
     each pixel.
