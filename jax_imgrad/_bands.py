@@ -10,6 +10,7 @@ weights, of which XLA makes one loop, with no padded copy.
 """
 
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jax_imgrad._shift import per_row, shift_along
+from jax_imgrad._shift import per_row
 
 # NumPy's names and meanings (`constant` is zeros); with `zero` there is no output.
 Boundary = Literal["zero", "constant", "edge", "reflect", "symmetric", "wrap"]
@@ -43,6 +44,9 @@ class Band(NamedTuple):
         offsets = [0, *(offset for offset, _ in self.taps)]
         return -min(offsets), max(offsets)
 
+
+# `shifted(image, offsets)` is `image[i + offset]` along each axis, 0 where none is.
+Shifted = Callable[[jax.Array, Sequence[Any]], jax.Array]
 
 # A band along each of some axes. They commute, and the map is their product.
 Product = tuple[tuple[int, Band], ...]
@@ -76,29 +80,28 @@ def transpose(product: Product) -> Product:
     )
 
 
-def apply(product: Product, image: jax.Array, zero: jax.Array) -> jax.Array:
-    """The product times the image; `zero` is what shifts fill with."""
+def apply(product: Product, image: jax.Array, shifted: Shifted) -> jax.Array:
+    """The product times the image, of which `shifted` gives the pixels further on."""
     along = [(axis, matrix(band, image.shape[axis])) for axis, band in product]
     taps = [len(m.diagonals) for _, m in along]
     if functools.reduce(int.__mul__, taps, 1) <= _MOST_AT_ONCE:
-        return _times(along, image, (0,) * image.ndim, zero)
+        return _times(along, image, (0,) * image.ndim, shifted)
     for i, one in enumerate(reversed(along)):
         if i:
             image = lax.optimization_barrier(image)
-        image = _times([one], image, (0,) * image.ndim, zero)
+        image = _times([one], image, (0,) * image.ndim, shifted)
     return image
 
 
-def _times(along, image: jax.Array, there: tuple, zero: jax.Array) -> jax.Array:
+def _times(along, image: jax.Array, there: tuple, shifted: Shifted) -> jax.Array:
     """The product of the matrices times the image, at the pixel that lies `there`."""
     if not along:
-        moved = any(type(offset) is not int or offset != 0 for offset in there)
-        return shift_along(image, there, zero) if moved else image
+        return shifted(image, there)
     (axis, (diagonals, margin)), *rest = along
     parts = []
     for d in diagonals:
         further = (*there[:axis], d.offset, *there[axis + 1 :])
-        parts.append(_weighted(d, axis, _times(rest, image, further, zero)))
+        parts.append(_weighted(d, axis, _times(rest, image, further, shifted)))
     if not parts:
         return jnp.zeros_like(image)
     return _without_margin(functools.reduce(jnp.add, parts), axis, margin)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jax_imgrad._bands import Product, apply
-from jax_imgrad._shift import shift
+from jax_imgrad._shift import shift, shift_along
 
 Mask = jax.Array | None
 Reduction = Literal["mean", "sum"]  # over the pixels of each image
@@ -35,8 +35,7 @@ def valid_outputs(valid: jax.Array, product: Product) -> jax.Array:
         (axis, band._replace(taps=tuple((offset, 1.0) for offset, _ in band.taps)))
         for axis, band in product
     )
-    zero = jnp.zeros((), jnp.float32)
-    return apply(ones, (~valid).astype(jnp.float32), zero) == 0
+    return apply(ones, (~valid).astype(jnp.float32), shift_along) == 0
 
 
 def reduced(

@@ -142,7 +142,7 @@ def divergence(
       dtype: as for :func:`image_gradients`; integers, where the taps are fractions, are
         taken as float32.
       implementation: as for :func:`image_gradients`; with other options than the
-        default ones None or `"xla"`.
+        default ones as for :func:`spatial_gradient`.
 
     Returns:
       One array with the shape and the sharding of those of `gradients`.
@@ -199,7 +199,8 @@ def sobel_edges(
         rows and two columns. Any axis may be sharded.
       dtype: as for :func:`spatial_gradient`: of floats by default their own, of 8-bit
         images int16.
-      implementation: None or `"xla"`.
+      implementation: None, which is `"xla_rows"` in a program for one CPU and `"xla"`
+        elsewhere; or either name.
 
     Returns:
       `[B, H, W, C, 2]`: dy and dx along the last axis.

@@ -16,14 +16,30 @@ from jax import lax
 _LONGEST_CONSTANT = 4096
 
 
-def shift(image: jax.Array, axis: int, by: int) -> jax.Array:
+def shift(image: jax.Array, axis: int, by: Any) -> jax.Array:
     """`image[i + by]` at pixel i, zero (or False) where there is no such pixel."""
-    offsets = [by if i == axis else 0 for i in range(image.ndim)]
-    return shift_along(image, offsets, jnp.zeros((), image.dtype))
+    padding = [(0, 0, 0)] * image.ndim
+    padding[axis] = (-by, by, 0)
+    return lax.pad(image, jnp.zeros((), image.dtype), padding)
 
 
-def shift_along(image: jax.Array, offsets: Sequence[Any], zero: jax.Array) -> jax.Array:
-    """The same along every axis at once, with the `zero` to fill with."""
+def shift_along(image: jax.Array, offsets: Sequence[Any]) -> jax.Array:
+    """The same along each axis in turn, so that shifts share what they begin with.
+
+    Of sharded rows, the devices then exchange each once, for all shifts by columns.
+    """
+    for axis, offset in enumerate(offsets):
+        if type(offset) is not int or offset != 0:
+            image = shift(image, axis, offset)
+    return image
+
+
+def shift_at_once(
+    image: jax.Array, offsets: Sequence[Any], zero: jax.Array
+) -> jax.Array:
+    """The same along all axes in one operation, with the `zero` to fill with."""
+    if not any(offsets):
+        return image
     return lax.pad(image, zero, [(-offset, offset, 0) for offset in offsets])
 
 

@@ -1,4 +1,4 @@
-"""Stencils once more, in NumPy and 64 bits, on padded copies. Imports nothing of ours."""
+"""Stencils once more, in NumPy and 64 bits, on padded copies; nothing of ours."""
 
 import itertools
 import math

@@ -141,6 +141,15 @@ def test_the_readme_names_each_function(name):
     assert f"`{name}`" in (ROOT / "README.md").read_text()
 
 
+def test_the_readme_has_a_picture_of_each_operator():
+    readme = (ROOT / "README.md").read_text()
+    for name in PUBLIC:
+        if not name.endswith("total_variation") and "losses." not in name:
+            picture = f"docs/operators/{name}.png"
+            assert f"]({picture})" in readme
+            assert (ROOT / picture).exists()
+
+
 def test_american_spelling():
     british = re.compile(r"\b(colour|neighbour|centre|grey|optimis|normalis|behaviour)")
     for file in [*ROOT.glob("*.md"), *FILES, *(ROOT / "examples").glob("*.py")]:

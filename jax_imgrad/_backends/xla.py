@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jax_imgrad._bands import Product, apply
-from jax_imgrad._shift import has_next, shift
+from jax_imgrad._bands import Product, Shifted, apply
+from jax_imgrad._shift import has_next, shift, shift_along
 from jax_imgrad._types import Penalty
 
 PLATFORM = None
@@ -50,29 +50,27 @@ def stencil(
     images: Sequence[jax.Array], maps: Sequence[Sequence[Product | None]]
 ) -> list[jax.Array]:
     """For each row of `maps` the sum of its products times the images."""
-    wide = [image.astype(accumulator(image.dtype)) for image in images]
+    return stencil_of(shift_along, images, maps)
+
+
+def stencil_of(
+    shifted: Shifted,
+    images: Sequence[jax.Array],
+    maps: Sequence[Sequence[Product | None]],
+) -> list[jax.Array]:
+    """The same, of images that are shifted in a way of the caller's."""
+    dtype = images[0].dtype
+    wide = [image.astype(accumulator(dtype)) for image in images]
     results = []
-    for row, zero in zip(maps, _zeros(len(maps), wide[0].dtype), strict=True):
+    for row in maps:
         parts = [
-            apply(product, image, zero)
+            apply(product, image, shifted)
             for product, image in zip(row, wide, strict=True)
             if product is not None
         ]
         total = functools.reduce(jnp.add, parts) if parts else jnp.zeros_like(wide[0])
-        results.append(total.astype(images[0].dtype))
+        results.append(total.astype(dtype))
     return results
-
-
-def _zeros(count: int, dtype: np.dtype) -> list[jax.Array]:
-    """A zero for each result, which XLA cannot take for that of another.
-
-    Were their shifted images alike, it would store every one that two results share,
-    and on a CPU that takes twice as long as reading the image again.
-    """
-    signed = [jnp.zeros((), dtype), -jnp.zeros((), dtype)]
-    if count <= 2 and jnp.issubdtype(dtype, jnp.inexact):
-        return signed[:count]
-    return list(lax.optimization_barrier(tuple(signed[:1] * count)))
 
 
 def functional(
