@@ -79,7 +79,7 @@ def check_image_rank(name: str, array: jax.Array, or_one: bool = False) -> None:
 def as_fields(name: str, value: Any, axes: Any) -> list[jax.Array]:
     """`value` as arrays of one shape and dtype, one for each of the axes."""
     count = 1 if isinstance(axes, int) else len(axes)
-    if not (isinstance(value, tuple | list) and len(value) == count):
+    if not (isinstance(value, tuple | list) and len(value) == count > 0):
         got = type(value).__name__
         if isinstance(value, tuple | list):
             got += f" of {len(value)}"
