@@ -230,7 +230,7 @@ def laplacian(
     array = _checks.as_array("x", x)
     products = _stencils.laplacian(_options.along("x", array, axes, boundary, spacing))
     _options.check_reflection("x", array, products)
-    held = _options.result_dtype("x", array.dtype, dtype, products, added=True)
+    held = _options.result_dtype("x", array.dtype, dtype, products)
     valid = _checks.as_mask(where, "x", array)
     return _sum_of_derivatives(array, valid, products, held, implementation)
 

@@ -77,13 +77,12 @@ def result_dtype(
     given: np.dtype,
     requested: DTypeLike | None,
     products: tuple[Product, ...],
-    added: bool = False,
 ) -> np.dtype:
-    """The dtype to compute in: one that holds each result, or all of them `added`."""
+    """The dtype to compute in: one that holds the results."""
     whole = _are_whole(products)
     if requested is None and not jnp.issubdtype(given, jnp.inexact):
         _checks.difference_dtype(name, given, jnp.float32)  # says what is not a number
-        return _whole(name, given, products, added) if whole else np.dtype("float32")
+        return _whole(name, given, products) if whole else np.dtype("float32")
     dtype = _checks.difference_dtype(name, given, requested)
     if not (whole or jnp.issubdtype(dtype, jnp.inexact)):
         raise TypeError(
@@ -129,10 +128,8 @@ def _are_whole(products: tuple[Product, ...]) -> bool:
     return all(float(weight).is_integer() for weight in weights)
 
 
-def _whole(
-    name: str, given: np.dtype, products: tuple[Product, ...], added: bool
-) -> np.dtype:
-    """The smallest signed integers that hold every result; or those of a difference."""
+def _whole(name: str, given: np.dtype, products: tuple[Product, ...]) -> np.dtype:
+    """The smallest signed integers that hold the sum of all results."""
     held = _checks.difference_dtype(name, given, None)
     limits = (
         (0, 1) if given.kind == "b" else (jnp.iinfo(given).min, jnp.iinfo(given).max)
@@ -142,7 +139,7 @@ def _whole(
         math.prod(sum(abs(w) for _, w in band.taps) for _, band in product) / 2
         for product in products
     ]
-    largest = (sum if added else max)(gains) * (int(limits[1]) - int(limits[0]))
+    largest = sum(gains) * (int(limits[1]) - int(limits[0]))
     for wider in map(np.dtype, _INTEGERS):
         exists = jax.dtypes.canonicalize_dtype(wider) == wider
         holds = largest <= jnp.iinfo(wider).max and wider.itemsize >= held.itemsize
