@@ -76,24 +76,26 @@ def check_image_rank(name: str, array: jax.Array, or_one: bool = False) -> None:
         )
 
 
-def as_pair(name: str, value: Any) -> tuple[jax.Array, jax.Array]:
-    """`value` as two images of one shape and dtype: (dy, dx)."""
-    if not (isinstance(value, tuple | list) and len(value) == 2):
+def as_fields(name: str, value: Any, axes: Any) -> list[jax.Array]:
+    """`value` as arrays of one shape and dtype, one for each of the axes."""
+    count = 1 if isinstance(axes, int) else len(axes)
+    if not (isinstance(value, tuple | list) and len(value) == count > 0):
         got = type(value).__name__
         if isinstance(value, tuple | list):
             got += f" of {len(value)}"
         raise TypeError(
-            f"{name} must be the pair (dy, dx) that image_gradients returns, got {got}"
+            f"{name} must be the tuple that the gradient of an image is, one array for "
+            f"each of the axes {axes}, got {got}"
         )
-    dy, dx = as_array(f"{name}[0]", value[0]), as_array(f"{name}[1]", value[1])
-    check_image_rank(f"{name}[0]", dy)
-    check_image_rank(f"{name}[1]", dx)
-    if (dy.shape, dy.dtype) != (dx.shape, dx.dtype):
-        raise ValueError(
-            f"{name} must be two arrays of one shape and dtype, got {dy.dtype} "
-            f"{dy.shape} and {dx.dtype} {dx.shape}; pass the two of one image"
-        )
-    return dy, dx
+    arrays = [as_array(f"{name}[{i}]", part) for i, part in enumerate(value)]
+    for array in arrays:
+        if (array.shape, array.dtype) != (arrays[0].shape, arrays[0].dtype):
+            raise ValueError(
+                f"{name} must be arrays of one shape and dtype, got {arrays[0].dtype} "
+                f"{arrays[0].shape} and {array.dtype} {array.shape}; pass those of one "
+                "image"
+            )
+    return arrays
 
 
 def check_option(name: str, value: Any, choices: tuple[Any, ...]) -> None:

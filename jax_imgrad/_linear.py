@@ -1,4 +1,4 @@
-"""How the operators differentiate: each is minus the transpose of the other.
+"""How the operators differentiate: each knows its transpose.
 
 A linear map is its own derivative, at every order, and nothing need be kept in memory
 for it: all that it must say is what its transpose is. JAX could find the derivative of
@@ -13,7 +13,13 @@ import jax
 from jax.extend.core import Primitive
 from jax.interpreters import ad
 
+from jax_imgrad import _dispatch
+from jax_imgrad._bands import Product, transpose
 from jax_imgrad._primitives import align, batched_shape, of_one_type, primitive
+from jax_imgrad._types import Implementation
+
+# A row for each result, with a product for each operand, or None for a zero.
+Maps = tuple[tuple[Product | None, ...], ...]
 
 
 def _linear_map(name: str) -> Primitive:
@@ -62,3 +68,69 @@ divergence_p = _linear_map("divergence")
 
 ad.deflinear2(image_gradients_p, _is_minus_transpose_of(divergence_p))
 ad.deflinear2(divergence_p, _is_minus_transpose_of(image_gradients_p))
+
+
+def _call_stencil(function: Callable, *operands: jax.Array, maps: Maps):
+    return function(operands, maps)
+
+
+def _batch_stencil(
+    mapped: Primitive,
+    operands: Sequence[jax.Array],
+    batched: Sequence[int | None],
+    *,
+    maps: Maps,
+    **options: Any,
+):
+    """The maps along the same axes, which make room for one more."""
+    at, size = batched_shape(operands, batched)
+    aligned = of_one_type(
+        *(align(o, b, at, size) for o, b in zip(operands, batched, strict=True))
+    )
+
+    def moved(product: Product | None) -> Product | None:
+        if product is None:
+            return None
+        return tuple((axis + (axis >= at), band) for axis, band in product)
+
+    maps = tuple(tuple(map(moved, row)) for row in maps)
+    results = mapped.bind(*aligned, maps=maps, **options)
+    return results, [at] * len(results)
+
+
+stencil_p = primitive(
+    "stencil", _call_stencil, _batch_stencil, ("maps", "implementation")
+)
+
+
+def _transpose_stencil(
+    cotangents: Sequence[Any], *operands: Any, maps: Maps, **options: Any
+):
+    """The transposed maps, without the rows whose results nothing depends on."""
+    rows = [
+        (row, cotangent)
+        for row, cotangent in zip(maps, cotangents, strict=True)
+        if type(cotangent) is not ad.Zero
+    ]
+    if not rows:
+        return [None] * len(operands)
+    columns = zip(*(row for row, _ in rows), strict=True)
+    transposed = tuple(
+        tuple(None if product is None else transpose(product) for product in column)
+        for column in columns
+    )
+    flow = of_one_type(*(cotangent for _, cotangent in rows))
+    return stencil_p.bind(*flow, maps=transposed, **options)
+
+
+ad.deflinear2(stencil_p, _transpose_stencil)
+
+
+def stencil(
+    images: Sequence[jax.Array],
+    maps: Maps,
+    implementation: Implementation | None,
+) -> list[jax.Array]:
+    """For each row of `maps` the sum of its products times the images."""
+    chosen = _dispatch.choose(implementation, "stencil", images[0])
+    return stencil_p.bind(*of_one_type(*images), maps=maps, implementation=chosen)

@@ -11,7 +11,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from jax_imgrad._shift import shift
+from jax_imgrad._bands import Product, apply
+from jax_imgrad._shift import shift, shift_along
 
 Mask = jax.Array | None
 Reduction = Literal["mean", "sum"]  # over the pixels of each image
@@ -37,6 +38,15 @@ def valid_differences(
         )
         for axis in axes
     ]
+
+
+def valid_outputs(valid: jax.Array, product: Product) -> jax.Array:
+    """Where every pixel that a stencil reads is valid, those beyond a border too."""
+    ones = tuple(
+        (axis, band._replace(taps=tuple((offset, 1.0) for offset, _ in band.taps)))
+        for axis, band in product
+    )
+    return apply(ones, (~valid).astype(jnp.float32), shift_along) == 0
 
 
 def reduced(

@@ -1,4 +1,4 @@
-"""The operators: the gradient of an image, its divergence, and its total variation."""
+"""The operators of `tf.image`, on batches of images; and the divergence."""
 
 import functools
 
@@ -8,14 +8,24 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Shaped
 
-from jax_imgrad import _checks, _dispatch
+from jax_imgrad import _checks, _dispatch, _options, _stencils
+from jax_imgrad._bands import Product, transpose
 from jax_imgrad._functional import functional
-from jax_imgrad._linear import divergence_p, image_gradients_p
+from jax_imgrad._linear import divergence_p, image_gradients_p, stencil
+from jax_imgrad._masks import valid_outputs, without_invalid
+from jax_imgrad._options import Boundaries, Spacing
 from jax_imgrad._penalties import variation
 from jax_imgrad._primitives import of_one_type
+from jax_imgrad._stencils import Along, Operator, Scale
 from jax_imgrad._types import Image, Implementation, Numbers
 
 _AXES = (1, 2)  # of the rows and of the columns in [B, H, W, C]
+_IMAGE_GRADIENTS = _stencils.gradient(
+    "forward", "raw", [Along(axis, "zero", 1.0) for axis in _AXES]
+)
+_SOBEL_EDGES = _stencils.gradient(
+    "sobel", "raw", [Along(axis, "reflect", 1.0) for axis in _AXES]
+)
 
 
 def image_gradients(
@@ -87,12 +97,24 @@ def image_gradients(
 
 
 def divergence(
-    gradients: tuple[Image, Image] | list[Image],
+    gradients: tuple[Shaped[Numbers, "..."], ...] | list[Shaped[Numbers, "..."]],
     *,
+    operator: Operator = "forward",
+    axes: tuple[int, ...] = (-3, -2),
+    boundary: Boundaries = "zero",
+    spacing: Spacing = 1.0,
+    scale: Scale = "derivative",
+    where: Shaped[Numbers, "..."] | None = None,
     dtype: DTypeLike | None = None,
     implementation: Implementation | None = None,
-) -> Shaped[Array, "B H W C"]:
-    r"""Minus the transpose of :func:`image_gradients`: what flows out of each pixel.
+) -> Shaped[Array, "..."]:
+    r"""Minus the transpose of :func:`spatial_gradient`: what flows out of each pixel.
+
+    With the same options as there, for all images u and all tuples p,
+
+    .. math:: \langle \nabla u, p \rangle = - \langle u, \operatorname{div} p \rangle.
+
+    By default it is that of :func:`image_gradients`,
 
     .. math::
         (\operatorname{div} p)_{ij} =
@@ -101,27 +123,35 @@ def divergence(
         + \begin{cases} p^x_{ij} - p^x_{i,j-1} & 0 < j < W - 1 \\
         p^x_{ij} & j = 0 \\ -p^x_{i,j-1} & j = W - 1, \end{cases}
 
-    and zero along an axis of one pixel, so that for all images u and pairs p
-
-    .. math:: \langle \nabla u, p \rangle = - \langle u, \operatorname{div} p \rangle.
-
-    The divergence of the gradients of an image is its Laplacian with reflecting
-    (Neumann) borders. The last row of `dy` and the last column of `dx` do not count.
+    and zero along an axis of one pixel. The divergence of the gradients of an image is
+    then its Laplacian with reflecting (Neumann) borders. The last row of `dy` and the
+    last column of `dx` do not count.
 
     Args:
-      gradients: `(dy, dx)`, as :func:`image_gradients` returns it: two arrays
-        `[B, H, W, C]` of JAX or NumPy, of one shape and dtype.
-      dtype: as for :func:`image_gradients`.
-      implementation: as for :func:`image_gradients`.
+      gradients: `(dy, dx)`, as :func:`image_gradients` and :func:`spatial_gradient`
+        return it: for each of the `axes` an array of JAX or NumPy, all of one shape and
+        dtype.
+      operator: as for :func:`spatial_gradient`.
+      axes: as for :func:`spatial_gradient`.
+      boundary: as for :func:`spatial_gradient`.
+      spacing: as for :func:`spatial_gradient`.
+      scale: as for :func:`spatial_gradient`.
+      where: as for :func:`spatial_gradient`: the valid pixels of the image. What is in
+        results of the gradient that do not count is ignored, and the divergence is 0
+        where a pixel is not valid.
+      dtype: as for :func:`image_gradients`; integers, where the taps are fractions, are
+        taken as float32.
+      implementation: as for :func:`image_gradients`; with other options than the
+        default ones as for :func:`spatial_gradient`.
 
     Returns:
-      One array with the shape and the sharding of `dy` and `dx`.
+      One array with the shape and the sharding of those of `gradients`.
 
     Raises:
-      ValueError: if `dy` and `dx` have not four axes, or not one shape and dtype, or
-        `implementation` is unknown.
-      TypeError: if `gradients` is not a pair of arrays, or of a dtype that cannot be
-        subtracted.
+      ValueError: if the arrays have not one shape and dtype, or an option is none of
+        its values.
+      TypeError: if `gradients` is not a tuple of as many arrays as `axes`, or of a
+        dtype that cannot be subtracted.
       NotImplementedError: if the implementation asked for cannot run here.
 
     Example:
@@ -135,9 +165,70 @@ def divergence(
       A. Chambolle, "An Algorithm for Total Variation Minimization and Applications",
       Journal of Mathematical Imaging and Vision 20, 2004, equation 2.
     """
-    dy, dx = _checks.as_pair("gradients", gradients)
-    subtract_in = _checks.difference_dtype("gradients[0]", dy.dtype, dtype)
-    return _divergence(dy, dx, subtract_in, implementation)
+    flow = _checks.as_fields("gradients", gradients, axes)
+    along = _options.along("gradients[0]", flow[0], axes, boundary, spacing)
+    products = _stencils.gradient(*_options.taps(operator, scale), along)
+    held = _options.divergence_dtype("gradients[0]", flow[0].dtype, dtype, products)
+    if products == _IMAGE_GRADIENTS and flow[0].ndim == 4 and where is None:
+        return _divergence(*flow, held, implementation)
+    _options.check_reflection("gradients[0]", flow[0], products)
+    valid = _checks.as_mask(where, "gradients[0]", flow[0])
+    return _general_divergence(flow, valid, products, held, implementation)
+
+
+def sobel_edges(
+    image: Image,
+    *,
+    dtype: DTypeLike | None = None,
+    implementation: Implementation | None = None,
+) -> Shaped[Array, "B H W C 2"]:
+    r"""The Sobel derivatives of an image, down the rows and along the columns.
+
+    .. math::
+        dy = \begin{pmatrix} -1 & -2 & -1 \\ 0 & 0 & 0 \\ 1 & 2 & 1 \end{pmatrix} * I,
+        \qquad
+        dx = \begin{pmatrix} -1 & 0 & 1 \\ -2 & 0 & 2 \\ -1 & 0 & 1 \end{pmatrix} * I
+
+    (correlations), with the image reflected at its border: the numbers of
+    `tf.image.sobel_edges`, 8 times the slope of a ramp. They are those of
+    :func:`spatial_gradient` with `operator="sobel"`, `boundary="reflect"` and
+    `scale="raw"`, stacked; which is faster where the parts are used one by one.
+
+    Args:
+      image: the batch of images, `[B, H, W, C]`, of JAX or NumPy, with at least two
+        rows and two columns. Any axis may be sharded.
+      dtype: as for :func:`spatial_gradient`: of floats by default their own, of 8-bit
+        images int16.
+      implementation: None, which is `"xla_rows"` in a program for one CPU and `"xla"`
+        elsewhere; or either name.
+
+    Returns:
+      `[B, H, W, C, 2]`: dy and dx along the last axis.
+
+    Raises:
+      ValueError: if `image` has not four axes, or one row or column only.
+      TypeError: if `image` is not an array, or of a dtype that cannot be subtracted.
+      NotImplementedError: if the implementation asked for cannot run here.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jax_imgrad as jig
+      >>> image = jnp.arange(12.0).reshape(1, 3, 4, 1)
+      >>> edges = jig.sobel_edges(image)
+      >>> edges[0, 1, :, 0, 0]
+      Array([32., 32., 32., 32.], dtype=float32)
+      >>> edges[0, 1, :, 0, 1]
+      Array([0., 8., 8., 0.], dtype=float32)
+
+    Reference:
+      I. Sobel, G. Feldman, "A 3x3 isotropic gradient operator for image processing",
+      Stanford Artificial Intelligence Project, 1968.
+    """
+    array = _checks.as_array("image", image)
+    _checks.check_image_rank("image", array)
+    _options.check_reflection("image", array, _SOBEL_EDGES)
+    held = _options.result_dtype("image", array.dtype, dtype, _SOBEL_EDGES)
+    return _sobel_edges(array, held, implementation)
 
 
 def total_variation(
@@ -208,6 +299,31 @@ def _divergence(
     dy, dx = of_one_type(dy, dx)
     (out,) = divergence_p.bind(dy, dx, axes=_AXES, implementation=chosen)
     return out
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def _general_divergence(
+    flow: list[jax.Array],
+    valid: jax.Array | None,
+    products: tuple[Product, ...],
+    dtype: np.dtype,
+    implementation: Implementation | None,
+) -> jax.Array:
+    flow = [part.astype(dtype) for part in flow]
+    if valid is not None:
+        counts = [valid_outputs(valid, product) for product in products]
+        flow = [jnp.where(c, p, 0) for c, p in zip(counts, flow, strict=True)]
+    maps = (tuple(map(transpose, products)),)
+    (out,) = stencil(flow, maps, implementation)
+    return without_invalid(-out, valid)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _sobel_edges(
+    image: jax.Array, dtype: np.dtype, implementation: Implementation | None
+) -> jax.Array:
+    maps = tuple((product,) for product in _SOBEL_EDGES)
+    return jnp.stack(stencil([image.astype(dtype)], maps, implementation), axis=-1)
 
 
 @functools.partial(jax.jit, static_argnums=1)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jax_imgrad._types import Penalty
 
@@ -56,6 +57,25 @@ def _norm_jvp(primals, tangents):
 
 def _squares(xs: Sequence[jax.Array]) -> jax.Array:
     return functools.reduce(jnp.add, [x * x for x in xs])
+
+
+def length(xs: Sequence[jax.Array]) -> jax.Array:
+    """The Euclidean norm, of complex numbers too, as large or small as they may be."""
+    parts = [p for x in xs for p in ([x.real, x.imag] if jnp.iscomplexobj(x) else [x])]
+    # A constant to JAX: the norm does not depend on it, nor do its derivatives.
+    largest = lax.stop_gradient(functools.reduce(jnp.maximum, map(jnp.abs, parts)))
+    scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
+    size = scale * norm([part / scale for part in parts])
+    return jnp.where(jnp.isnan(largest), largest, size)
+
+
+def angle(y: jax.Array, x: jax.Array) -> jax.Array:
+    """The angle of the vector (y, x), 0 where it is 0."""
+    largest = lax.stop_gradient(jnp.maximum(jnp.abs(y), jnp.abs(x)))
+    some = (largest > 0) | jnp.isnan(largest)
+    scale = jnp.where(some & jnp.isfinite(largest), largest, 1)
+    y, x = jnp.where(some, y, 0) / scale, jnp.where(some, x, 1) / scale
+    return jnp.where(some, jnp.arctan2(y, x), 0)
 
 
 def square(x: jax.Array) -> jax.Array:

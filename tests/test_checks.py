@@ -172,8 +172,11 @@ def test_unknown_implementation():
         jig.image_gradients(IMAGE, implementation="triton")
 
 
-PAIR = "must be the pair (dy, dx) that image_gradients returns"
-ALIKE = "must be two arrays of one shape and dtype"
+PAIR = (
+    "must be the tuple that the gradient of an image is, one array for each of the "
+    "axes (-3, -2)"
+)
+ALIKE = "must be arrays of one shape and dtype"
 NOT_PAIRS = {
     "one image": (IMAGE, TypeError, f" {PAIR}, got ndarray"),
     "one of two": ((IMAGE,), TypeError, f" {PAIR}, got tuple of 1"),
@@ -181,20 +184,25 @@ NOT_PAIRS = {
     "rank 3": (
         (IMAGE, IMAGE[0]),
         ValueError,
-        "[1] must have 4 axes, [batch, height, width, channels], got 3 in shape "
-        "(2, 2, 1); give one image its batch axis with gradients[1][None], or gray "
-        "images their channel axis with gradients[1][..., None]",
+        f" {ALIKE}, got float32 (1, 2, 2, 1) and float32 (2, 2, 1); pass those of one "
+        "image",
+    ),
+    "rank 2": (
+        (IMAGE[0, :, :, 0], IMAGE[0, :, :, 0]),
+        ValueError,
+        "[0] has 2 axes, and axes must be different ones of them, got (-3, -2); those "
+        "of an image [H, W] are axes=(0, 1)",
     ),
     "two shapes": (
         (IMAGE, IMAGE[:, 1:]),
         ValueError,
-        f" {ALIKE}, got float32 (1, 2, 2, 1) and float32 (1, 1, 2, 1); pass the two of "
+        f" {ALIKE}, got float32 (1, 2, 2, 1) and float32 (1, 1, 2, 1); pass those of "
         "one image",
     ),
     "two dtypes": (
         (IMAGE, IMAGE.astype("int32")),
         ValueError,
-        f" {ALIKE}, got float32 (1, 2, 2, 1) and int32 (1, 2, 2, 1); pass the two of "
+        f" {ALIKE}, got float32 (1, 2, 2, 1) and int32 (1, 2, 2, 1); pass those of "
         "one image",
     ),
 }

@@ -27,17 +27,22 @@ WITHOUT_IMPLEMENTATION = {"losses.laplacian_edge", "losses.scale_and_shift"}
 LAYERS = {
     "_types": 0,
     "_shift": 0,
+    "_bands": 1,
     "_checks": 1,
-    "_masks": 1,
+    "_stencils": 2,
+    "_masks": 2,
     "_penalties": 1,
-    "_backends": 1,
-    "_dispatch": 2,
-    "_primitives": 3,
-    "_linear": 4,
-    "_functional": 4,
-    "_operators": 5,
-    "losses": 6,
-    "__init__": 7,
+    "_backends": 2,
+    "_options": 3,
+    "_dispatch": 3,
+    "_primitives": 4,
+    "_linear": 5,
+    "_functional": 5,
+    "_operators": 6,
+    "_derivatives": 6,
+    "_features": 7,
+    "losses": 7,
+    "__init__": 8,
 }
 
 
@@ -98,13 +103,20 @@ def test_the_package_has_no_logic_in_init():
 def test_public_names():
     assert sorted(PUBLIC) == [
         "divergence",
+        "gradient_magnitude",
+        "gradient_orientation",
         "image_gradients",
+        "laplacian",
         "losses.edge_aware_smoothness",
         "losses.gradient_difference",
         "losses.gradient_matching",
         "losses.laplacian_edge",
         "losses.scale_and_shift",
         "losses.total_variation",
+        "second_derivatives",
+        "sobel_edges",
+        "spatial_gradient",
+        "structure_tensor",
         "total_variation",
     ]
 
@@ -133,6 +145,15 @@ def test_docstrings(name):
 @pytest.mark.parametrize("name", PUBLIC)
 def test_the_readme_names_each_function(name):
     assert f"`{name}`" in (ROOT / "README.md").read_text()
+
+
+def test_the_readme_has_a_picture_of_each_operator():
+    readme = (ROOT / "README.md").read_text()
+    for name in PUBLIC:
+        if not name.endswith("total_variation") and "losses." not in name:
+            picture = f"docs/operators/{name}.png"
+            assert f"]({picture})" in readme
+            assert (ROOT / picture).exists()
 
 
 def test_american_spelling():

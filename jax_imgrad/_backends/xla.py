@@ -1,4 +1,4 @@
-"""The definition: the gradient of an image, its divergence, and sums of penalties.
+"""The definition: the gradient of an image, stencils, and sums of penalties.
 
 Every step keeps the shape of the image, in the shift form of `_shift.py`:
 
@@ -20,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jax_imgrad._shift import has_next, shift
+from jax_imgrad._bands import Product, Shifted, apply
+from jax_imgrad._shift import has_next, shift, shift_along
 from jax_imgrad._types import Penalty
 
 PLATFORM = None
@@ -43,6 +44,33 @@ def divergence(dy: jax.Array, dx: jax.Array, axes: tuple[int, int]) -> jax.Array
     """Minus the transpose of `image_gradients`: what flows out of each pixel."""
     rows, columns = axes
     return _outflow(dy, rows) + _outflow(dx, columns)
+
+
+def stencil(
+    images: Sequence[jax.Array], maps: Sequence[Sequence[Product | None]]
+) -> list[jax.Array]:
+    """For each row of `maps` the sum of its products times the images."""
+    return stencil_of(shift_along, images, maps)
+
+
+def stencil_of(
+    shifted: Shifted,
+    images: Sequence[jax.Array],
+    maps: Sequence[Sequence[Product | None]],
+) -> list[jax.Array]:
+    """The same, of images that are shifted in a way of the caller's."""
+    dtype = images[0].dtype
+    wide = [image.astype(accumulator(dtype)) for image in images]
+    results = []
+    for row in maps:
+        parts = [
+            apply(product, image, shifted)
+            for product, image in zip(row, wide, strict=True)
+            if product is not None
+        ]
+        total = functools.reduce(jnp.add, parts) if parts else jnp.zeros_like(wide[0])
+        results.append(total.astype(dtype))
+    return results
 
 
 def functional(

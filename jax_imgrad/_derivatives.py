@@ -1,0 +1,285 @@
+"""Derivatives of images of any rank: first ones, second ones, and the Laplacian.
+
+Each is a linear map, a stencil along some axes, and shares these options:
+
+- `axes`, in the order of the results, by default rows and columns of `[..., H, W, C]`;
+- `boundary`, what lies beyond the border;
+- `spacing`, the distance of two pixels along an axis;
+- `where`, which pixels are valid: an output counts if all its taps are.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Array, Shaped
+
+from jax_imgrad import _checks, _options, _stencils
+from jax_imgrad._bands import Product
+from jax_imgrad._linear import stencil
+from jax_imgrad._masks import valid_outputs, without_invalid
+from jax_imgrad._options import Boundaries, Spacing
+from jax_imgrad._stencils import Operator, Scale
+from jax_imgrad._types import Implementation, Numbers
+
+
+def spatial_gradient(
+    x: Shaped[Numbers, "..."],
+    *,
+    operator: Operator = "forward",
+    axes: tuple[int, ...] = (-3, -2),
+    boundary: Boundaries = "zero",
+    spacing: Spacing = 1.0,
+    scale: Scale = "derivative",
+    where: Shaped[Numbers, "..."] | None = None,
+    dtype: DTypeLike | None = None,
+    implementation: Implementation | None = None,
+) -> tuple[Shaped[Array, "..."], ...]:
+    r"""The first derivative along each axis, by an operator of your choice.
+
+    .. math::
+        (\partial_a x)_i = \frac1{h_a} \sum_{k, l, \dots}
+        d_k \, s_l \cdots \, x_{i + k e_a + l e_b + \dots}
+
+    with the taps d of a derivative along axis a, and the taps s of a smoothing along
+    each other one of the `axes`:
+
+    ========================  ========================  ======================
+    operator                  d, raw                    s, raw
+    ========================  ========================  ======================
+    `"forward"`               x[i+1] - x[i]             none
+    `"backward"`              x[i] - x[i-1]             none
+    `"central"`               -1 0 1                    none
+    `"sobel"`                 -1 0 1                    1 2 1
+    `"scharr"`                -1 0 1                    3 10 3
+    `"prewitt"`               -1 0 1                    1 1 1
+    `"sobel5"`                -1 -2 0 2 1               1 4 6 4 1
+    `"sobel7"`                -1 -4 -5 0 5 4 1          1 6 15 20 15 6 1
+    `"farid"`                 5 taps of the paper       5 taps of the paper
+    `("gaussian", sigma)`     that of a Gaussian        a Gaussian
+    ========================  ========================  ======================
+
+    By default these are the numbers of :func:`image_gradients`, for any rank and axes
+    (but signed integers take a wider type where they would wrap around).
+    The map is linear: its derivative is itself, its transpose is minus the
+    :func:`divergence` with the same options, and nothing is kept in memory for either.
+
+    Args:
+      x: an array of any rank, of JAX or NumPy. Any axis may be sharded.
+      operator: one of the above.
+      axes: along which to differentiate; the others are so many images.
+      boundary: what lies beyond the border, in the words of NumPy: `"edge"`
+        (a a|a b c), `"reflect"` (c b|a b c), `"symmetric"` (b a|a b c), `"wrap"`
+        (b c|a b c), `"constant"` (0 0|a b c). Or `"zero"`: where a tap is missing the
+        *result* is 0, exactly. One, or one for each of the `axes`.
+      spacing: h, the distance of two pixels: a number, or one for each of the `axes`.
+      scale: `"derivative"`, which divides the taps so that the derivative of a ramp is
+        its slope; or `"raw"`, the taps as above, as OpenCV, SciPy and TensorFlow.
+      where: which pixels are valid, as bools that broadcast to `x`. A result counts if
+        all pixels that it is made of are valid, and is 0 if not. What lies in others,
+        NaN too, reaches neither value nor derivative.
+      dtype: in which to compute, and of the results. By default that of `x` for floats;
+        for integers, where all taps are whole, the smallest signed ones that hold every
+        result (uint8 gives int16), and float32 where they are not.
+      implementation: None, which is `"xla_rows"` in a program for one CPU and `"xla"`
+        elsewhere; or either name.
+
+    Returns:
+      A tuple: for each of the `axes` in turn an array of the shape and sharding of `x`.
+
+    Raises:
+      ValueError: if an option is none of its values, an axis is not one of `x`, or
+        `"reflect"` meets an axis of one pixel.
+      TypeError: if `x` is not an array, or of a dtype that cannot be subtracted.
+      NotImplementedError: if the implementation asked for cannot run here.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jax_imgrad as jig
+      >>> volume = 3.0 * jnp.arange(5.0).reshape(5, 1, 1) + jnp.zeros((5, 4, 4))
+      >>> dz, dy, dx = jig.spatial_gradient(
+      ...     volume, operator="sobel", axes=(0, 1, 2), boundary="edge",
+      ...     spacing=(2.0, 1.0, 1.0),
+      ... )
+      >>> dz[:, 0, 0]
+      Array([0.75, 1.5 , 1.5 , 1.5 , 0.75], dtype=float32)
+      >>> float(abs(dy).max()), float(abs(dx).max())
+      (0.0, 0.0)
+
+    Reference:
+      H. Scharr, "Optimale Operatoren in der digitalen Bildverarbeitung", dissertation,
+      Heidelberg, 2000. H. Farid, E. Simoncelli, "Differentiation of discrete
+      multidimensional signals", IEEE Transactions on Image Processing 13, 2004.
+    """
+    array = _checks.as_array("x", x)
+    along = _options.along("x", array, axes, boundary, spacing)
+    products = _stencils.gradient(*_options.taps(operator, scale), along)
+    held = _options.result_dtype("x", array.dtype, dtype, products)
+    return derivatives(array, products, where, held, implementation)
+
+
+def second_derivatives(
+    x: Shaped[Numbers, "..."],
+    *,
+    operator: Operator = "central",
+    axes: tuple[int, ...] = (-3, -2),
+    boundary: Boundaries = "zero",
+    spacing: Spacing = 1.0,
+    scale: Scale = "derivative",
+    where: Shaped[Numbers, "..."] | None = None,
+    dtype: DTypeLike | None = None,
+    implementation: Implementation | None = None,
+) -> tuple[Shaped[Array, "..."], ...]:
+    r"""The second derivative along each pair of axes: `(dyy, dyx, dxx)`.
+
+    These are the entries of the Hessian matrix of the image, its upper triangle row by
+    row; for a volume `(dzz, dzy, dzx, dyy, dyx, dxx)`. Along an axis twice, the taps
+    are 1 -2 1 for most operators (`"sobel5"`: 1 0 -2 0 1, `"sobel7"`: 1 2 -1 -4 -1 2 1,
+    `"farid"`: those of the paper for the second order, a Gaussian: its second
+    derivative), with smoothing along the others; along two, those of the first
+    derivative along either. With `scale="derivative"` those of x²/2 and of xy are 1.
+
+    Args:
+      x: an array of any rank, of JAX or NumPy. Any axis may be sharded.
+      operator: as for :func:`spatial_gradient`.
+      axes: along which to differentiate.
+      boundary: as for :func:`spatial_gradient`.
+      spacing: as for :func:`spatial_gradient`.
+      scale: as for :func:`spatial_gradient`.
+      where: as for :func:`spatial_gradient`.
+      dtype: as for :func:`spatial_gradient`.
+      implementation: None, which is `"xla_rows"` in a program for one CPU and `"xla"`
+        elsewhere; or either name.
+
+    Returns:
+      A tuple: for each pair of `axes`, the second not before the first, an array of the
+      shape and sharding of `x`.
+
+    Raises:
+      ValueError: as for :func:`spatial_gradient`.
+      TypeError: as for :func:`spatial_gradient`.
+      NotImplementedError: if the implementation asked for cannot run here.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jax_imgrad as jig
+      >>> y, x = jnp.mgrid[0.0:5, 0.0:5]
+      >>> dyy, dyx, dxx = jig.second_derivatives(x * y + 2 * x**2, axes=(0, 1))
+      >>> [float(d[2, 2]) for d in (dyy, dyx, dxx)]
+      [0.0, 1.0, 4.0]
+
+    Reference:
+      H. Farid, E. Simoncelli, "Differentiation of discrete multidimensional signals",
+      IEEE Transactions on Image Processing 13, 2004.
+    """
+    array = _checks.as_array("x", x)
+    along = _options.along("x", array, axes, boundary, spacing)
+    products = _stencils.second_derivatives(*_options.taps(operator, scale), along)
+    held = _options.result_dtype("x", array.dtype, dtype, products)
+    return derivatives(array, products, where, held, implementation)
+
+
+def laplacian(
+    x: Shaped[Numbers, "..."],
+    *,
+    axes: tuple[int, ...] = (-3, -2),
+    boundary: Boundaries = "edge",
+    spacing: Spacing = 1.0,
+    where: Shaped[Numbers, "..."] | None = None,
+    dtype: DTypeLike | None = None,
+    implementation: Implementation | None = None,
+) -> Shaped[Array, "..."]:
+    r"""The sum of the second differences along the axes.
+
+    .. math:: (\Delta x)_i = \sum_a \frac{x_{i + e_a} - 2 x_i + x_{i - e_a}}{h_a^2}
+
+    By default it is the :func:`divergence` of the :func:`spatial_gradient`, with
+    reflecting (Neumann) borders: its sum is 0. With `boundary="zero"` the difference
+    along an axis is 0 where it lacks a pixel.
+
+    Args:
+      x: an array of any rank, of JAX or NumPy. Any axis may be sharded.
+      axes: along which to differentiate.
+      boundary: as for :func:`spatial_gradient`.
+      spacing: as for :func:`spatial_gradient`.
+      where: as for :func:`spatial_gradient`.
+      dtype: as for :func:`spatial_gradient`.
+      implementation: None, which is `"xla_rows"` in a program for one CPU and `"xla"`
+        elsewhere; or either name.
+
+    Returns:
+      An array of the shape and sharding of `x`.
+
+    Raises:
+      ValueError: as for :func:`spatial_gradient`.
+      TypeError: as for :func:`spatial_gradient`.
+      NotImplementedError: if the implementation asked for cannot run here.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jax_imgrad as jig
+      >>> jig.laplacian(jnp.array([0.0, 0.0, 1.0, 0.0, 0.0]), axes=(0,))
+      Array([ 0.,  1., -2.,  1.,  0.], dtype=float32)
+
+    Reference:
+      J. Canny, "A computational approach to edge detection", IEEE Transactions on
+      Pattern Analysis and Machine Intelligence 8, 1986, sets it beside the gradient.
+    """
+    array = _checks.as_array("x", x)
+    products = _stencils.laplacian(_options.along("x", array, axes, boundary, spacing))
+    _options.check_reflection("x", array, products)
+    held = _options.result_dtype("x", array.dtype, dtype, products)
+    valid = _checks.as_mask(where, "x", array)
+    return _sum_of_derivatives(array, valid, products, held, implementation)
+
+
+def derivatives(
+    array: jax.Array,
+    products: tuple[Product, ...],
+    where: jax.Array | np.ndarray | None,
+    dtype: np.dtype,
+    implementation: Implementation | None,
+    *,
+    jointly: bool = False,
+) -> tuple[jax.Array, ...]:
+    """What the products make of an image; `jointly`: where they all count, or not."""
+    _options.check_reflection("x", array, products)
+    valid = _checks.as_mask(where, "x", array)
+    return _derivatives(array, valid, products, dtype, implementation, jointly)
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5))
+def _derivatives(
+    array: jax.Array,
+    valid: jax.Array | None,
+    products: tuple[Product, ...],
+    dtype: np.dtype,
+    implementation: Implementation | None,
+    jointly: bool,
+) -> tuple[jax.Array, ...]:
+    image = without_invalid(array.astype(dtype), valid)
+    results = stencil([image], tuple((p,) for p in products), implementation)
+    if valid is None:
+        return tuple(results)
+    counts = [valid_outputs(valid, product) for product in products]
+    if jointly:
+        counts = [functools.reduce(jnp.logical_and, counts)] * len(counts)
+    return tuple(jnp.where(c, r, 0) for c, r in zip(counts, results, strict=True))
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def _sum_of_derivatives(
+    array: jax.Array,
+    valid: jax.Array | None,
+    products: tuple[Product, ...],
+    dtype: np.dtype,
+    implementation: Implementation | None,
+) -> jax.Array:
+    image = without_invalid(array.astype(dtype), valid)
+    (total,) = stencil([image] * len(products), (products,), implementation)
+    if valid is None:
+        return total
+    counts = [valid_outputs(valid, product) for product in products]
+    return jnp.where(functools.reduce(jnp.logical_and, counts), total, 0)

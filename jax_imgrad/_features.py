@@ -1,0 +1,250 @@
+"""What is made of a gradient at each pixel: its length, its angle, its moments."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Shaped
+
+from jax_imgrad import _checks, _options, _stencils
+from jax_imgrad._backends.xla import accumulator
+from jax_imgrad._bands import Product
+from jax_imgrad._derivatives import derivatives
+from jax_imgrad._linear import stencil
+from jax_imgrad._masks import ratio, valid_outputs
+from jax_imgrad._options import Boundaries, Spacing
+from jax_imgrad._penalties import angle, length
+from jax_imgrad._stencils import Operator, Scale
+from jax_imgrad._types import Implementation, Numbers
+
+
+def gradient_magnitude(
+    x: Shaped[Numbers, "..."],
+    *,
+    operator: Operator = "forward",
+    axes: tuple[int, ...] = (-3, -2),
+    boundary: Boundaries = "zero",
+    spacing: Spacing = 1.0,
+    scale: Scale = "derivative",
+    where: Shaped[Numbers, "..."] | None = None,
+    dtype: DTypeLike | None = None,
+    implementation: Implementation | None = None,
+) -> Float[Array, "..."]:
+    r"""The length of the gradient at each pixel.
+
+    .. math:: m_i = \sqrt{\textstyle\sum_a |(\partial_a x)_i|^2}
+
+    Where the gradient is 0, so are the magnitude and its derivatives, which JAX alone
+    would make NaN; no epsilon is added. It neither overflows nor underflows on the way.
+
+    Args:
+      x: an array of any rank, of JAX or NumPy. Any axis may be sharded.
+      operator: as for :func:`spatial_gradient`.
+      axes: as for :func:`spatial_gradient`.
+      boundary: as for :func:`spatial_gradient`.
+      spacing: as for :func:`spatial_gradient`.
+      scale: as for :func:`spatial_gradient`.
+      where: as for :func:`spatial_gradient`: the magnitude is 0 where a part of the
+        gradient does not count.
+      dtype: of floats; by default that of `x`, and float32 for integers.
+      implementation: None, which is `"xla_rows"` in a program for one CPU and `"xla"`
+        elsewhere; or either name.
+
+    Returns:
+      A real array of the shape and sharding of `x`.
+
+    Raises:
+      ValueError: as for :func:`spatial_gradient`.
+      TypeError: as for :func:`spatial_gradient`.
+      NotImplementedError: if the implementation asked for cannot run here.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> import jax_imgrad as jig
+      >>> y, x = jnp.mgrid[0.0:4, 0.0:4]
+      >>> jig.gradient_magnitude(3 * y + 4 * x, axes=(0, 1))[:3, :3]
+      Array([[5., 5., 5.],
+             [5., 5., 5.],
+             [5., 5., 5.]], dtype=float32)
+      >>> flat = jnp.ones((4, 4))
+      >>> total = lambda x: jig.gradient_magnitude(x, axes=(0, 1)).sum()
+      >>> float(abs(jax.grad(total)(flat)).max())
+      0.0
+
+    Reference:
+      J. Canny, "A computational approach to edge detection", IEEE Transactions on
+      Pattern Analysis and Machine Intelligence 8, 1986.
+    """
+    array = _checks.as_array("x", x)
+    along = _options.along("x", array, axes, boundary, spacing)
+    products = _stencils.gradient(*_options.taps(operator, scale), along)
+    held = _options.float_dtype("x", array.dtype, dtype)
+    parts = derivatives(array, products, where, held, implementation, jointly=True)
+    return _length(parts)
+
+
+def gradient_orientation(
+    x: Shaped[Numbers, "..."],
+    *,
+    operator: Operator = "forward",
+    axes: tuple[int, ...] = (-3, -2),
+    boundary: Boundaries = "zero",
+    spacing: Spacing = 1.0,
+    scale: Scale = "derivative",
+    where: Shaped[Numbers, "..."] | None = None,
+    dtype: DTypeLike | None = None,
+    implementation: Implementation | None = None,
+) -> Float[Array, "..."] | tuple[Float[Array, "..."], ...]:
+    r"""The direction of the gradient at each pixel, in radians.
+
+    .. math:: \theta_i = \operatorname{atan2}((\partial_y x)_i, (\partial_x x)_i)
+
+    for two axes: 0 where the image gets brighter from column to column, π/2 where it
+    does from row to row. Where the gradient is 0, so are the angle and its derivatives.
+
+    For more axes it is a tuple of angles: of each axis but the last two the elevation
+    over those that follow, in [-π/2, π/2]; and the angle above, of the last two. For a
+    volume: `(atan2(dz, sqrt(dy² + dx²)), atan2(dy, dx))`.
+
+    Args:
+      x: a real array of any rank, of JAX or NumPy. Any axis may be sharded.
+      operator: as for :func:`spatial_gradient`.
+      axes: two or more, as for :func:`spatial_gradient`.
+      boundary: as for :func:`spatial_gradient`.
+      spacing: as for :func:`spatial_gradient`.
+      scale: as for :func:`spatial_gradient`.
+      where: as for :func:`gradient_magnitude`.
+      dtype: as for :func:`gradient_magnitude`.
+      implementation: None, which is `"xla_rows"` in a program for one CPU and `"xla"`
+        elsewhere; or either name.
+
+    Returns:
+      An array of the shape and sharding of `x`; for n axes, n > 2, a tuple of n - 1.
+
+    Raises:
+      ValueError: as for :func:`spatial_gradient`; or if there is one axis only.
+      TypeError: as for :func:`spatial_gradient`; or if `x` is complex.
+      NotImplementedError: if the implementation asked for cannot run here.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jax_imgrad as jig
+      >>> y, x = jnp.mgrid[0.0:3, 0.0:3]
+      >>> angle = jig.gradient_orientation(y - x, axes=(0, 1))
+      >>> float(jnp.degrees(angle[0, 0]))
+      135.0
+
+    Reference:
+      N. Dalal, B. Triggs, "Histograms of oriented gradients for human detection", CVPR
+      2005.
+    """
+    array = _checks.as_array("x", x)
+    along = _options.along("x", array, axes, boundary, spacing)
+    if len(along) == 1:
+        raise ValueError(f"axes must be two or more for an angle, got {axes}")
+    products = _stencils.gradient(*_options.taps(operator, scale), along)
+    held = _options.float_dtype("x", array.dtype, dtype)
+    _options.check_real("x", held)
+    parts = derivatives(array, products, where, held, implementation, jointly=True)
+    angles = _angles(parts)
+    return angles[0] if len(angles) == 1 else angles
+
+
+def structure_tensor(
+    x: Shaped[Numbers, "..."],
+    *,
+    sigma: float = 1.0,
+    operator: Operator = "forward",
+    axes: tuple[int, ...] = (-3, -2),
+    boundary: Boundaries = "zero",
+    spacing: Spacing = 1.0,
+    scale: Scale = "derivative",
+    where: Shaped[Numbers, "..."] | None = None,
+    dtype: DTypeLike | None = None,
+    implementation: Implementation | None = None,
+) -> tuple[Float[Array, "..."], ...]:
+    r"""The second moments of the gradient around each pixel: `(Jyy, Jyx, Jxx)`.
+
+    .. math:: J_{ab} = G_\sigma * (\partial_a x \, \partial_b x)
+
+    with a Gaussian window G. Its eigenvalues tell corners from edges and from flat
+    regions; its eigenvectors the direction of the edges.
+
+    Args:
+      x: a real array of any rank, of JAX or NumPy. Any axis may be sharded.
+      sigma: of the window, in pixels, which reaches to four of them.
+      operator: as for :func:`spatial_gradient`.
+      axes: as for :func:`spatial_gradient`.
+      boundary: as for :func:`spatial_gradient`, of the image and of the products; with
+        `"zero"` there are zeros around these.
+      spacing: as for :func:`spatial_gradient`.
+      scale: as for :func:`spatial_gradient`.
+      where: as for :func:`gradient_magnitude`. The window is then a mean over those of
+        its pixels that count, and 0 where none does.
+      dtype: as for :func:`gradient_magnitude`; but at least float32.
+      implementation: None, which is `"xla_rows"` in a program for one CPU and `"xla"`
+        elsewhere; or either name.
+
+    Returns:
+      A tuple: for each pair of `axes`, the second not before the first, an array of the
+      shape and sharding of `x`.
+
+    Raises:
+      ValueError: as for :func:`spatial_gradient`.
+      TypeError: as for :func:`spatial_gradient`; or if `x` is complex.
+      NotImplementedError: if the implementation asked for cannot run here.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jax_imgrad as jig
+      >>> y, x = jnp.mgrid[0.0:16, 0.0:16]
+      >>> jyy, jyx, jxx = jig.structure_tensor(y + 2 * x, axes=(0, 1))
+      >>> [round(float(j[8, 8]), 3) for j in (jyy, jyx, jxx)]
+      [1.0, 2.0, 4.0]
+
+    Reference:
+      C. Harris, M. Stephens, "A combined corner and edge detector", Alvey Vision
+      Conference 1988.
+    """
+    array = _checks.as_array("x", x)
+    along = _options.along("x", array, axes, boundary, spacing)
+    products = _stencils.gradient(*_options.taps(operator, scale), along)
+    held = accumulator(_options.float_dtype("x", array.dtype, dtype))
+    _options.check_real("x", held)
+    parts = derivatives(array, products, where, held, implementation, jointly=True)
+    valid = _checks.as_mask(where, "x", array)
+    window = _stencils.window(_options.as_sigma("sigma", sigma), along)
+    return _moments(parts, valid, products, window, implementation)
+
+
+@jax.jit
+def _length(parts: tuple[jax.Array, ...]) -> jax.Array:
+    return length(parts)
+
+
+@jax.jit
+def _angles(parts: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    elevations = [
+        angle(parts[i], length(parts[i + 1 :])) for i in range(len(parts) - 2)
+    ]
+    return (*elevations, angle(*parts[-2:]))
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def _moments(
+    parts: tuple[jax.Array, ...],
+    valid: jax.Array | None,
+    products: tuple[Product, ...],
+    window: Product,
+    implementation: Implementation | None,
+) -> tuple[jax.Array, ...]:
+    pairs = [a * b for a, b in itertools.combinations_with_replacement(parts, 2)]
+    means = [stencil([pair], ((window,),), implementation)[0] for pair in pairs]
+    if valid is None:
+        return tuple(means)
+    counts = [valid_outputs(valid, product) for product in products]
+    weight = functools.reduce(jnp.logical_and, counts).astype(means[0].dtype)
+    (share,) = stencil([weight], ((window,),), implementation)
+    return tuple(ratio(mean, share) for mean in means)

@@ -1,0 +1,384 @@
+"""Values of the derivatives, against the oracle and on polynomials."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import stencil_oracle as oracle
+from cases import FLOATS, random_array, tolerance, x64_if
+from stencil_oracle import BOUNDARIES, GAUSSIAN, OPERATORS
+
+import jax_imgrad as jig
+
+operators = pytest.mark.parametrize("operator", OPERATORS, ids=str)
+boundaries = pytest.mark.parametrize("boundary", BOUNDARIES)
+scaled_boundaries = pytest.mark.parametrize(
+    ("boundary", "scale"), [*((b, "derivative") for b in BOUNDARIES), ("edge", "raw")]
+)
+
+CASES = {  # shape, axes, spacing
+    "image": ((2, 5, 6, 2), (-3, -2), 1.0),
+    "volume": ((4, 5, 6), (0, 1, 2), (2.5, 1.0, 0.5)),
+    "signal": ((3, 9), (1,), 2.0),
+    "columns first": ((7, 5), (1, 0), (1.0, 3.0)),
+}
+
+
+def assert_close(ours, wide, dtype="float32", gain=1.0):
+    assert ours.dtype == jnp.dtype(dtype)
+    assert ours.shape == wide.shape
+    largest = gain * max(1.0, np.abs(wide).max(initial=0))
+    eps = 4 * tolerance(dtype)
+    np.testing.assert_allclose(
+        np.asarray(ours).astype(wide.dtype), wide, rtol=eps, atol=eps * largest
+    )
+
+
+@scaled_boundaries
+@operators
+@pytest.mark.parametrize("case", CASES)
+def test_spatial_gradient(case, operator, boundary, scale):
+    shape, axes, spacing = CASES[case]
+    x = random_array(shape, "float32")
+    options = {
+        "operator": operator,
+        "axes": axes,
+        "boundary": boundary,
+        "spacing": spacing,
+    }
+    ours = jig.spatial_gradient(x, scale=scale, **options)
+    for one, wide in zip(ours, oracle.gradient(x, scale=scale, **options), strict=True):
+        assert_close(one, wide)
+
+
+@boundaries
+@pytest.mark.parametrize("operator", ["backward", "sobel", "farid"])
+def test_each_implementation(operator, boundary):
+    x = random_array((2, 5, 6, 2), "float32")
+    options = {"operator": operator, "boundary": boundary}
+    for implementation in ("xla", "xla_rows"):
+        ours = jig.spatial_gradient(x, implementation=implementation, **options)
+        flow = jig.divergence(ours, implementation=implementation, **options)
+        for one, wide in zip(ours, oracle.gradient(x, **options), strict=True):
+            assert_close(one, wide)
+        assert_close(flow, np.asarray(jig.divergence(ours, **options)))
+
+
+@scaled_boundaries
+@operators
+@pytest.mark.parametrize("case", ["image", "volume"])
+def test_second_derivatives(case, operator, boundary, scale):
+    shape, axes, spacing = CASES[case]
+    x = random_array(shape, "float32")
+    options = {
+        "operator": operator,
+        "axes": axes,
+        "boundary": boundary,
+        "spacing": spacing,
+    }
+    ours = jig.second_derivatives(x, scale=scale, **options)
+    for one, wide in zip(
+        ours, oracle.second_derivatives(x, scale=scale, **options), strict=True
+    ):
+        assert_close(one, wide)
+
+
+@boundaries
+@pytest.mark.parametrize("operator", ["sobel", "sobel7", "farid"])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 1), (2, 3), (4, 1), (3, 4)])
+def test_axes_shorter_than_the_stencil(shape, operator, boundary):
+    x = random_array(shape, "float32")
+    options = {"operator": operator, "axes": (0, 1), "boundary": boundary}
+    if boundary == "reflect" and 1 in shape:
+        with pytest.raises(ValueError, match="takes at least 2 pixels along axis"):
+            jig.spatial_gradient(x, **options)
+        return
+    for one, wide in zip(
+        jig.spatial_gradient(x, **options), oracle.gradient(x, **options), strict=True
+    ):
+        assert_close(one, wide)
+
+
+def test_the_weights_of_other_platforms(monkeypatch):
+    """On a GPU and a TPU they are constants; here, those in their place."""
+
+    def elsewhere(*operands, default, **platforms):
+        return default(*operands)
+
+    monkeypatch.setattr(jax.lax, "platform_dependent", elsewhere)
+    jax.clear_caches()
+    x = random_array((5, 6), "float32")
+    for boundary in BOUNDARIES:
+        options = {"operator": "sobel", "axes": (0, 1), "boundary": boundary}
+        ours = jig.spatial_gradient(x, **options)
+        for one, wide in zip(ours, oracle.gradient(x, **options), strict=True):
+            assert_close(one, wide)
+    jax.clear_caches()
+
+
+@boundaries
+@pytest.mark.parametrize("shape", [(0, 3, 4, 2), (2, 0, 4, 2), (2, 3, 0, 2)])
+def test_empty(shape, boundary):
+    for part in jig.spatial_gradient(
+        np.zeros(shape, "float32"), operator="sobel", boundary=boundary
+    ):
+        assert part.shape == shape
+
+
+def test_a_boundary_for_each_axis():
+    x = random_array((5, 6), "float32")
+    options = {"operator": "sobel", "axes": (0, 1), "boundary": ("wrap", "edge")}
+    for one, wide in zip(
+        jig.spatial_gradient(x, **options), oracle.gradient(x, **options), strict=True
+    ):
+        assert_close(one, wide)
+
+
+def ramps(rank):
+    """The coordinates of a grid, and where no tap of any operator leaves it."""
+    coordinates = np.meshgrid(*[np.arange(9.0)] * rank, indexing="ij")
+    return coordinates, (slice(4, -4),) * rank
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@operators
+def test_ramps_have_their_slope(operator, rank):
+    coordinates, inside = ramps(rank)
+    axes = tuple(range(rank))
+    for a in axes:
+        with jax.enable_x64(True):
+            parts = jig.spatial_gradient(coordinates[a], operator=operator, axes=axes)
+        for b, part in enumerate(parts):
+            np.testing.assert_allclose(part[inside], a == b, atol=1e-13)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@operators
+def test_parabolas_have_a_linear_slope(operator, rank):
+    coordinates, inside = ramps(rank)
+    axes = tuple(range(rank))
+    half = {"forward": 0.5, "backward": -0.5}.get(operator, 0)
+    for a in axes:
+        with jax.enable_x64(True):
+            parts = jig.spatial_gradient(
+                coordinates[a] ** 2 / 2, operator=operator, axes=axes
+            )
+        expected = coordinates[a][inside] + half
+        np.testing.assert_allclose(parts[a][inside], expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+@operators
+def test_second_derivatives_of_polynomials(operator, rank):
+    coordinates, inside = ramps(rank)
+    axes = tuple(range(rank))
+    pairs = [(a, b) for a in axes for b in axes if a <= b]
+    for pair in pairs:
+        a, b = pair
+        field = coordinates[a] * coordinates[b] / (2 if a == b else 1)
+        with jax.enable_x64(True):
+            found = jig.second_derivatives(field, operator=operator, axes=axes)
+        for one, part in zip(pairs, found, strict=True):
+            np.testing.assert_allclose(part[inside], one == pair, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("operator", "gain"),
+    [("sobel", 8), ("scharr", 32), ("prewitt", 6), ("sobel5", 128), ("sobel7", 2048)],
+)
+def test_raw_gains_are_those_of_opencv(operator, gain):
+    (_, x), inside = ramps(2)
+    _, dx = jig.spatial_gradient(
+        x.astype("float32"), operator=operator, axes=(0, 1), scale="raw"
+    )
+    np.testing.assert_array_equal(dx[inside], gain)
+
+
+@operators
+@pytest.mark.parametrize("boundary", [b for b in BOUNDARIES if b != "constant"])
+def test_constants_have_no_slope(operator, boundary):
+    x = np.full((1, 6, 7, 2), 3.0, "float32")
+    for part in jig.spatial_gradient(x, operator=operator, boundary=boundary):
+        np.testing.assert_allclose(part, 0, atol=1e-6)
+
+
+def test_the_default_is_image_gradients():
+    for dtype in ("float32", "bfloat16", "uint8"):
+        image = random_array((2, 5, 6, 3), dtype)
+        for one, other in zip(
+            jig.spatial_gradient(image), jig.image_gradients(image), strict=True
+        ):
+            np.testing.assert_array_equal(one, other, strict=True)
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, "complex64", "complex128"])
+def test_floats_keep_their_dtype(dtype):
+    with x64_if(dtype):
+        x = random_array((6, 7), dtype)
+        options = {"operator": "scharr", "axes": (0, 1), "boundary": "edge"}
+        for one, wide in zip(
+            jig.spatial_gradient(x, **options),
+            oracle.gradient(x, **options),
+            strict=True,
+        ):
+            assert_close(one, wide, dtype)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "operator", "scale", "held"),
+    [
+        ("uint8", "sobel", "derivative", "float32"),
+        ("uint8", "sobel", "raw", "int16"),
+        ("uint8", "sobel7", "raw", "int32"),
+        ("int8", "sobel", "raw", "int16"),
+        ("bool", "sobel", "raw", "int8"),
+        ("uint16", "scharr", "raw", "int32"),
+        ("int32", "sobel", "raw", "int32"),
+        ("uint8", "farid", "raw", "float32"),
+        ("uint8", "backward", "derivative", "int16"),
+    ],
+)
+def test_photographs_do_not_wrap_around(dtype, operator, scale, held):
+    x = random_array((9, 9), dtype)
+    x[:, :5], x[:, 5:] = x.min(), x.max()  # the steepest edge there is
+    if dtype == "int32":
+        x //= 8
+    options = {"operator": operator, "axes": (0, 1), "boundary": "edge", "scale": scale}
+    for one, wide in zip(
+        jig.spatial_gradient(x, **options), oracle.gradient(x, **options), strict=True
+    ):
+        assert one.dtype == held
+        np.testing.assert_allclose(np.asarray(one, float), wide, rtol=1e-5, atol=1e-2)
+
+
+def test_whole_numbers_do_not_hold_fractions():
+    with pytest.raises(TypeError, match="dtype must be one of floats where the taps"):
+        jig.spatial_gradient(
+            np.ones((3, 3), "uint8"), axes=(0, 1), spacing=2, dtype="int16"
+        )
+
+
+@operators
+@boundaries
+def test_masked_pixels_do_not_count(operator, boundary):
+    rng = np.random.default_rng(0)
+    valid = rng.random((7, 8)) > 0.1
+    x = random_array((7, 8), "float32")
+    options = {"operator": operator, "axes": (0, 1), "boundary": boundary}
+    ours = jig.spatial_gradient(np.where(valid, x, np.nan), where=valid, **options)
+    clean = oracle.gradient(np.where(valid, x, 0), **options)
+    counts = oracle.valid_outputs(valid, **options)
+    for one, wide, count in zip(ours, clean, counts, strict=True):
+        assert_close(one, np.where(count, wide, 0))
+
+
+def test_masked_nan_reaches_no_derivative():
+    valid = np.random.default_rng(0).random((7, 8)) > 0.2
+    x = np.where(valid, random_array((7, 8), "float32"), np.nan).astype("float32")
+
+    def loss(x):
+        options = {
+            "operator": "sobel",
+            "axes": (0, 1),
+            "boundary": "edge",
+            "where": valid,
+        }
+        parts = jig.spatial_gradient(x, **options)
+        return (
+            sum(jnp.sum(jnp.sin(part)) for part in parts)
+            + jnp.sum(jnp.cos(jig.gradient_magnitude(x, **options)))
+            + jnp.sum(jig.gradient_orientation(x, **options))
+            + sum(jnp.sum(j) for j in jig.structure_tensor(x, **options))
+            + jnp.sum(jig.laplacian(x, axes=(0, 1), where=valid) ** 2)
+            + jnp.sum(jig.divergence(parts, **options) ** 2)
+        )
+
+    value, derivative = jax.value_and_grad(loss)(x)
+    assert np.isfinite(value)
+    assert np.isfinite(derivative).all()
+    np.testing.assert_array_equal(derivative[~valid], 0)
+    assert derivative[valid].any()
+
+
+@pytest.mark.parametrize("case", ["image", "volume"])
+@boundaries
+def test_laplacian(case, boundary):
+    shape, axes, spacing = CASES[case]
+    x = random_array(shape, "float32")
+    ours = jig.laplacian(x, axes=axes, boundary=boundary, spacing=spacing)
+    counted = [a % x.ndim for a in axes]
+    wide = sum(
+        oracle.correlate(x.astype(float), [1, -2, 1], axis, boundary) / h**2
+        for axis, h in zip(counted, oracle.each(spacing, axes), strict=True)
+    )
+    assert_close(ours, wide, gain=4)
+
+
+def test_laplacian_is_the_divergence_of_the_gradient():
+    x = random_array((2, 6, 7, 3), "float32")
+    ours = jig.laplacian(x)
+    assert_close(ours, np.asarray(jig.divergence(jig.image_gradients(x))), gain=2)
+    np.testing.assert_allclose(ours.sum((1, 2)), 0, atol=1e-4)
+
+
+def test_laplacian_of_a_photograph_does_not_wrap_around():
+    x = np.array([[0, 255, 0]], "uint8")
+    out = jig.laplacian(x, axes=(0, 1))
+    assert (out.dtype, out.tolist()) == (jnp.int16, [[255, -510, 255]])
+
+
+def test_second_derivatives_add_up_to_the_laplacian():
+    x = random_array((6, 7), "float32")
+    dyy, _, dxx = jig.second_derivatives(x, axes=(0, 1), boundary="edge")
+    assert_close(jig.laplacian(x, axes=(0, 1)), np.asarray(dyy + dxx))
+
+
+# "wrap" has 5 diagonals an axis, which are 25 taps: it goes axis by axis.
+@pytest.mark.parametrize("boundary", [b for b in BOUNDARIES if b != "wrap"])
+def test_no_padded_copy_and_no_temporary(boundary):
+    image = jax.ShapeDtypeStruct((1, 256, 256, 3), "float32")
+    nothing = 4096
+
+    def gradient(x):
+        return jig.spatial_gradient(x, operator="sobel", boundary=boundary)
+
+    def transpose(pair):
+        return jig.divergence(pair, operator="sobel", boundary=boundary)
+
+    for function, operand in ((gradient, image), (transpose, (image, image))):
+        compiled = jax.jit(function).lower(operand).compile()
+        assert compiled.memory_analysis().temp_size_in_bytes <= nothing
+
+
+def test_wide_stencils_go_axis_by_axis():
+    image = jax.ShapeDtypeStruct((1, 64, 64, 1), "float32")
+    wide = ("gaussian", 4.0)
+    compiled = jax.jit(lambda x: jig.spatial_gradient(x, operator=wide)).lower(image)
+    taps = compiled.as_text().count("stablehlo.pad")
+    assert taps == 2 * (33 - 1) + 2 * (33 - 1)  # the middle one needs no shift
+
+
+BAD_OPTIONS = {
+    "operator": ("laplace", r"operator must be one of 'forward', .*, got 'laplace'"),
+    "sigma": (("gaussian", 0), r"operator must have one sigma, of at least 0.125"),
+    "boundary": ("mirror", r"boundary must be one of 'zero', .*, got 'mirror'"),
+    "boundaries": (("edge",), r"boundary must be one for all axes, or one for each of"),
+    "spacing": (-1.0, r"spacing must be a positive number, or one for each axis"),
+    "scale": ("opencv", r"scale must be one of 'derivative', 'raw', got 'opencv'"),
+    "axes": ((0, 0), r"x has 4 axes, and axes must be different ones of them"),
+    "implementation": ("pallas_tpu", r"this is computed by 'xla' or 'xla_rows'"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_OPTIONS)
+def test_bad_options(name):
+    value, sentence = BAD_OPTIONS[name]
+    keyword = {"sigma": "operator", "boundaries": "boundary"}.get(name, name)
+    error = NotImplementedError if name == "implementation" else ValueError
+    with pytest.raises(error, match=sentence):
+        jig.spatial_gradient(np.zeros((1, 4, 4, 1)), **{keyword: value})
+
+
+def test_gaussian_is_a_tuple():
+    with pytest.raises(ValueError, match="or \\('gaussian', sigma\\), got 'gaussian'"):
+        jig.spatial_gradient(np.zeros((1, 4, 4, 1)), operator=GAUSSIAN[0])

@@ -1,0 +1,166 @@
+"""Magnitude, orientation, structure tensor, sobel_edges: values; right at zero."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import stencil_oracle as oracle
+from cases import random_array
+
+import jax_imgrad as jig
+
+IMAGE = random_array((7, 8), "float32")
+VOLUME = random_array((5, 6, 7), "float32")
+OPTIONS = {"operator": "sobel", "boundary": "edge"}
+
+
+@pytest.mark.parametrize("x", [IMAGE, VOLUME], ids=["image", "volume"])
+def test_magnitude(x):
+    axes = tuple(range(x.ndim))
+    ours = jig.gradient_magnitude(x, axes=axes, **OPTIONS)
+    parts = oracle.gradient(x, axes=axes, **OPTIONS)
+    np.testing.assert_allclose(ours, np.sqrt(sum(p**2 for p in parts)), rtol=1e-5)
+
+
+def test_magnitude_of_complex_numbers():
+    x = random_array((7, 8), "complex64")
+    ours = jig.gradient_magnitude(x, axes=(0, 1), **OPTIONS)
+    parts = oracle.gradient(x, axes=(0, 1), **OPTIONS)
+    wide = np.sqrt(sum(np.abs(p) ** 2 for p in parts))
+    assert ours.dtype == "float32"
+    np.testing.assert_allclose(ours, wide, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_flat_is_zero_to_second_order(rank):
+    flat, axes = jnp.ones((3,) * rank), tuple(range(rank))
+
+    def total(x):
+        angles = jax.tree.leaves(jig.gradient_orientation(x, axes=axes, **OPTIONS))
+        magnitude = jig.gradient_magnitude(x, axes=axes, **OPTIONS)
+        return sum(a.sum() for a in [magnitude, *angles])
+
+    assert total(flat) == 0
+    assert not jax.grad(total)(flat).any()
+    assert not jax.hessian(total)(flat).any()
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_magnitude_and_its_derivative_neither_overflow_nor_underflow(size):
+    x = jnp.array([0.0, 3.0 * size, 7.0 * size])[:, None] + jnp.zeros((3, 3))
+    ours = jig.gradient_magnitude(x, axes=(0, 1))
+    np.testing.assert_allclose(ours[:2, 0], [3 * size, 4 * size], rtol=1e-6)
+    derivative = jax.grad(lambda x: jig.gradient_magnitude(x, axes=(0, 1))[0, 0])(x)
+    np.testing.assert_allclose(derivative[:2, 0], [-1, 1], atol=1e-6)
+    turned = jax.grad(lambda x: jig.gradient_orientation(x, axes=(0, 1))[0, 0])(x)
+    np.testing.assert_allclose(turned[0, 1] * size, -1 / 3, rtol=1e-5)
+
+
+def test_magnitude_sees_nan():
+    x = jnp.asarray(IMAGE).at[3, 3].set(jnp.nan)
+    assert jnp.isnan(jig.gradient_magnitude(x, axes=(0, 1)))[2:4, 2:4].sum() == 3
+    assert jnp.isnan(jig.gradient_orientation(x, axes=(0, 1)))[2:4, 2:4].sum() == 3
+
+
+def test_derivative_of_magnitude():
+    def total(magnitude):
+        return lambda x: jnp.sum(jnp.sin(magnitude(x)))
+
+    def plain(x):
+        return jnp.sqrt(
+            sum(p**2 for p in jig.spatial_gradient(x, axes=(0, 1), **OPTIONS))
+        )
+
+    ours = jax.grad(total(lambda x: jig.gradient_magnitude(x, axes=(0, 1), **OPTIONS)))
+    np.testing.assert_allclose(ours(IMAGE), jax.grad(total(plain))(IMAGE), atol=1e-5)
+
+
+def test_orientation():
+    dy, dx = oracle.gradient(IMAGE, axes=(0, 1), **OPTIONS)
+    ours = jig.gradient_orientation(IMAGE, axes=(0, 1), **OPTIONS)
+    np.testing.assert_allclose(ours, np.arctan2(dy, dx), atol=1e-5)
+
+
+def test_orientation_of_a_volume():
+    dz, dy, dx = oracle.gradient(VOLUME, axes=(0, 1, 2), **OPTIONS)
+    elevation, azimuth = jig.gradient_orientation(VOLUME, axes=(0, 1, 2), **OPTIONS)
+    np.testing.assert_allclose(elevation, np.arctan2(dz, np.hypot(dy, dx)), atol=1e-5)
+    np.testing.assert_allclose(azimuth, np.arctan2(dy, dx), atol=1e-5)
+
+
+def test_orientation_takes_two_real_axes():
+    with pytest.raises(ValueError, match="axes must be two or more for an angle"):
+        jig.gradient_orientation(IMAGE, axes=(0,))
+    with pytest.raises(TypeError, match="x must be real, got complex64"):
+        jig.gradient_orientation(IMAGE.astype("complex64"), axes=(0, 1))
+
+
+def test_photographs_give_floats():
+    x = np.array([[0, 200], [100, 0]], "uint8")
+    ours = jig.gradient_magnitude(x, axes=(0, 1))
+    assert ours.dtype == "float32"
+    np.testing.assert_allclose(ours[0, 0], np.hypot(100, 200), rtol=1e-6)
+
+
+@pytest.mark.parametrize("x", [IMAGE, VOLUME], ids=["image", "volume"])
+def test_structure_tensor(x):
+    axes, sigma = tuple(range(x.ndim)), 0.9
+    ours = jig.structure_tensor(x, sigma=sigma, axes=axes, **OPTIONS)
+    parts = oracle.gradient(x, axes=axes, **OPTIONS)
+    pairs = [(a, b) for a in axes for b in axes if a <= b]
+    for one, (a, b) in zip(ours, pairs, strict=True):
+        wide = parts[a] * parts[b]
+        for axis in axes:
+            window = oracle.kernels(("gaussian", sigma))[1]
+            wide = oracle.correlate(wide, window, axis, "edge")
+        np.testing.assert_allclose(one, wide, atol=1e-5)
+
+
+def test_structure_tensor_of_valid_pixels_is_their_mean():
+    y, x = np.mgrid[0.0:13, 0.0:13].astype("float32")
+    valid = np.ones((13, 13), bool)
+    valid[5, 6] = valid[8, 3] = False
+    ramp = np.where(valid, y + 2 * x, np.nan).astype("float32")
+    found = jig.structure_tensor(
+        ramp, axes=(0, 1), operator="central", boundary="reflect", where=valid
+    )
+    for j, expected in zip(found, (1, 2, 4), strict=True):
+        np.testing.assert_allclose(j[6, 6], expected, rtol=1e-5)
+    nothing = jig.structure_tensor(ramp, axes=(0, 1), where=np.zeros_like(valid))
+    assert not any(j.any() for j in nothing)
+
+
+def test_sobel_edges_are_the_raw_derivatives():
+    image = random_array((2, 5, 6, 3), "float32")
+    edges = jig.sobel_edges(image)
+    assert edges.shape == (2, 5, 6, 3, 2)
+    parts = oracle.gradient(image, "sobel", boundary="reflect", scale="raw")
+    for k, wide in enumerate(parts):
+        np.testing.assert_allclose(edges[..., k], wide, atol=1e-5)
+
+
+def test_sobel_edges_of_two_pixels_and_of_one():
+    edges = jig.sobel_edges(jnp.arange(4.0).reshape(1, 2, 2, 1))
+    np.testing.assert_array_equal(edges, 0)
+    with pytest.raises(ValueError, match="at least 2 pixels along axis 2 of image"):
+        jig.sobel_edges(jnp.zeros((1, 3, 1, 1)))
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2, 3, 5])
+def test_sobel_edges_refuse_other_ranks_without_chex_too(rank):
+    chex.disable_asserts()
+    try:
+        with pytest.raises(ValueError, match=f"image must have 4 axes, .* got {rank} "):
+            jig.sobel_edges(jnp.zeros((2,) * rank))
+    finally:
+        chex.enable_asserts()
+
+
+def test_sobel_edges_of_photographs():
+    image = np.array([[0, 255, 0]] * 3, "uint8").reshape(1, 3, 3, 1)
+    edges = jig.sobel_edges(image)
+    assert edges.dtype == "int16"
+    image[:, :, 2] = 255
+    assert edges[0, 1, 1, 0].tolist() == [0, 0]
+    assert jig.sobel_edges(image)[0, 1, 1, 0].tolist() == [0, 1020]

@@ -1,0 +1,207 @@
+"""The laws of stencils, under every transformation and sharding of JAX."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import stencil_oracle as oracle
+from cases import random_array, tolerance, x64_if
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax.sharding import AxisType
+from jax.test_util import check_grads
+from stencil_oracle import BOUNDARIES, OPERATORS
+from test_sharding import collectives, shard
+
+import jax_imgrad as jig
+
+operators = pytest.mark.parametrize("operator", OPERATORS, ids=str)
+boundaries = pytest.mark.parametrize("boundary", BOUNDARIES)
+modes = pytest.mark.parametrize("mode", [AxisType.Auto, AxisType.Explicit])
+
+choices = st.fixed_dictionaries(
+    {
+        "operator": st.sampled_from(OPERATORS),
+        "boundary": st.tuples(*[st.sampled_from(BOUNDARIES)] * 2),
+        "spacing": st.tuples(*[st.sampled_from([1.0, 0.3, 2.5])] * 2),
+        "scale": st.sampled_from(["derivative", "raw"]),
+        "axes": st.sampled_from([(0, 1), (1, 2), (2, 0)]),
+    }
+)
+
+
+def inner(a, b):
+    return sum(
+        complex(np.vdot(np.asarray(x, "c16"), np.asarray(y, "c16")))
+        for x, y in zip(a, b, strict=True)
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    options=choices,
+    dtype=st.sampled_from(["bfloat16", "float32", "float64", "complex64"]),
+    masked=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_divergence_is_minus_the_adjoint(options, dtype, masked, seed):
+    shape = (3, 5, 4)
+    where = np.random.default_rng(seed).random(shape) > 0.2 if masked else None
+    with x64_if(dtype):
+        x, *p = (random_array(shape, dtype, seed + i) for i in range(3))
+        gradient = jig.spatial_gradient(x, where=where, **options)
+        flow = jig.divergence(tuple(p), where=where, **options)
+    left, right = inner(gradient, p), -inner([x], [flow])
+    # Each side is a sum of so many terms, each rounded.
+    size = inner(map(np.abs, map(np.asarray, gradient)), map(np.abs, p)).real
+    size += inner([np.abs(x)], [np.abs(flow)]).real
+    assert abs(left - right) <= tolerance(dtype) * (size + 1)
+
+
+@boundaries
+@operators
+def test_divergence_is_minus_the_transpose_in_jax(operator, boundary):
+    options = {"operator": operator, "boundary": boundary, "axes": (0, 1)}
+    x, *p = (jnp.asarray(random_array((5, 6), "float32", seed)) for seed in range(3))
+
+    def gradient(x):
+        return jig.spatial_gradient(x, **options)
+
+    (transposed,) = jax.linear_transpose(gradient, x)(tuple(p))
+    np.testing.assert_array_equal(transposed, -jig.divergence(tuple(p), **options))
+    (back,) = jax.linear_transpose(lambda p: jig.divergence(p, **options), tuple(p))(x)
+    for one, other in zip(back, gradient(x), strict=True):
+        np.testing.assert_allclose(one, -other, rtol=1e-6, atol=1e-6)
+
+
+@boundaries
+@operators
+def test_transposing_the_image_swaps_dy_and_dx(operator, boundary):
+    options = {"operator": operator, "boundary": boundary, "axes": (0, 1)}
+    x = random_array((5, 7), "float32")
+    dy, dx = jig.spatial_gradient(x, **options)
+    dx_of_transposed, dy_of_transposed = jig.spatial_gradient(x.T, **options)
+    np.testing.assert_allclose(dy, dy_of_transposed.T, atol=1e-5)
+    np.testing.assert_allclose(dx, dx_of_transposed.T, atol=1e-5)
+
+
+@boundaries
+def test_transformations(boundary):
+    options = {"operator": "sobel", "boundary": boundary}
+    images = random_array((3, 2, 4, 5, 2), "float32")
+    wide = [oracle.gradient(image, **options) for image in images]
+
+    def gradient(x):
+        return jig.spatial_gradient(x, **options)
+
+    for axis in (0, 2):
+        mapped = jax.vmap(gradient, in_axes=axis)(np.moveaxis(images, 0, axis))
+        for ours, *theirs in zip(mapped, *wide, strict=True):
+            np.testing.assert_allclose(ours, np.stack(theirs), atol=1e-5)
+    _, along = jax.jvp(gradient, (images[0],), (images[1],))
+    for ours, theirs in zip(along, wide[1], strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_derivatives_to_second_order():
+    x = random_array((3, 4), "float32")
+
+    def loss(x):
+        options = {"operator": "scharr", "axes": (0, 1), "boundary": "symmetric"}
+        dy, dx = jig.spatial_gradient(x, **options)
+        seconds = jig.second_derivatives(x, axes=(0, 1))
+        flow = jig.divergence((jnp.sin(dy), dx), **options)
+        return jnp.sum(dy**2 * dx) + jnp.sum(flow**2) + jnp.sum(seconds[1] ** 3)
+
+    check_grads(loss, (x,), order=2, modes=["fwd", "rev"], rtol=0.05, atol=0.05)
+    assert np.isfinite(jax.hessian(loss)(x)).all()
+
+
+def test_nothing_is_kept_for_the_backward_pass():
+    def gradient(x):
+        return jig.spatial_gradient(x, operator="sobel", boundary="edge")
+
+    _, pullback = jax.vjp(gradient, random_array((1, 8, 8, 1), "float32"))
+    assert not jax.tree.leaves(pullback)
+
+
+@boundaries
+@pytest.mark.parametrize("operator", ["sobel", ("gaussian", 0.8)], ids=str)
+def test_export_with_unknown_sizes(operator, boundary):
+    options = {"operator": operator, "boundary": boundary}
+
+    def both(x):
+        def gradient(x):
+            return jig.spatial_gradient(x, **options)
+
+        return gradient(x), jax.vjp(gradient, x)[1](gradient(x))
+
+    least = 2 if operator == "sobel" else 6
+    constraints = [f"h >= {least}", f"w >= {least}"]
+    shape = jax.export.symbolic_shape("b, h, w, c", constraints=constraints)
+    exported = jax.export.export(jax.jit(both), platforms=["cpu", "cuda", "tpu"])(
+        jax.ShapeDtypeStruct(shape, "float32")
+    )
+    for size in [(1, least, least, 1), (2, least + 1, 9, 3)]:
+        image = random_array(size, "float32")
+        for ours, theirs in zip(
+            jax.tree.leaves(exported.call(image)),
+            jax.tree.leaves(both(image)),
+            strict=True,
+        ):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_export_says_what_sizes_it_takes():
+    image = jax.ShapeDtypeStruct(jax.export.symbolic_shape("b, h, w, c"), "float32")
+    for boundary in ("zero", "constant"):  # any
+        jax.export.export(jax.jit(lambda x, b=boundary: jig.laplacian(x, boundary=b)))(
+            image
+        )
+    with pytest.raises(ValueError, match=r"takes at least 2 pixels; promise them"):
+        jax.export.export(jax.jit(lambda x: jig.sobel_edges(x)))(image)
+
+
+SHAPE = (8, 16, 24, 3)
+
+
+@modes
+@boundaries
+@pytest.mark.parametrize("layout", ["batch", "rows", "rows and columns"])
+def test_sharded(layout, boundary, mode):
+    options = {"operator": "sobel", "boundary": boundary}
+    image = random_array(SHAPE, "float32")
+    sharded = shard(image, layout, mode)
+
+    def gradient(x):
+        return jig.spatial_gradient(x, **options)
+
+    parts = jax.jit(gradient)(sharded)
+    for ours, wide in zip(parts, oracle.gradient(image, **options), strict=True):
+        np.testing.assert_allclose(ours, wide, rtol=1e-5, atol=1e-5)
+        assert ours.sharding.is_equivalent_to(sharded.sharding, 4)
+    flow = jax.jit(lambda p: jig.divergence(p, **options))(parts)
+    unsharded = jig.divergence(gradient(jnp.asarray(image)), **options)
+    np.testing.assert_allclose(flow, unsharded, rtol=1e-5, atol=1e-5)
+    assert flow.sharding.is_equivalent_to(sharded.sharding, 4)
+
+
+@modes
+@pytest.mark.parametrize("boundary", ["zero", "edge", "reflect"])
+def test_two_exchanges_of_a_row(boundary, mode):
+    sharded = shard(random_array(SHAPE, "float32"), "rows", mode)
+
+    def gradient(x):
+        return jig.spatial_gradient(x, operator="sobel", boundary=boundary)
+
+    compiled = jax.jit(gradient).lower(sharded).compile()
+    found = collectives(compiled)
+    assert {kind for kind, _ in found} == {"collective-permute"}
+    assert {shape[1] for _, shape in found} == {1}
+    assert len(found) == 2
+
+
+def test_sharded_batch_needs_no_exchange():
+    sharded = shard(random_array(SHAPE, "float32"), "batch", AxisType.Auto)
+    gradient = jax.jit(lambda x: jig.spatial_gradient(x, operator="sobel7"))
+    assert collectives(gradient.lower(sharded).compile()) == []
