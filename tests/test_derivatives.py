@@ -34,18 +34,18 @@ def assert_close(ours, wide, dtype="float32", gain=1.0):
     )
 
 
+def image_and_options(case, operator, boundary):
+    shape, axes, spacing = CASES[case]
+    options = {"axes": axes, "spacing": spacing}
+    options |= {"operator": operator, "boundary": boundary}
+    return random_array(shape, "float32"), options
+
+
 @scaled_boundaries
 @operators
 @pytest.mark.parametrize("case", CASES)
 def test_spatial_gradient(case, operator, boundary, scale):
-    shape, axes, spacing = CASES[case]
-    x = random_array(shape, "float32")
-    options = {
-        "operator": operator,
-        "axes": axes,
-        "boundary": boundary,
-        "spacing": spacing,
-    }
+    x, options = image_and_options(case, operator, boundary)
     ours = jig.spatial_gradient(x, scale=scale, **options)
     for one, wide in zip(ours, oracle.gradient(x, scale=scale, **options), strict=True):
         assert_close(one, wide)
@@ -68,14 +68,7 @@ def test_each_implementation(operator, boundary):
 @operators
 @pytest.mark.parametrize("case", ["image", "volume"])
 def test_second_derivatives(case, operator, boundary, scale):
-    shape, axes, spacing = CASES[case]
-    x = random_array(shape, "float32")
-    options = {
-        "operator": operator,
-        "axes": axes,
-        "boundary": boundary,
-        "spacing": spacing,
-    }
+    x, options = image_and_options(case, operator, boundary)
     ours = jig.second_derivatives(x, scale=scale, **options)
     for one, wide in zip(
         ours, oracle.second_derivatives(x, scale=scale, **options), strict=True

@@ -449,6 +449,7 @@ def test_sharded_images(spec, mode, implementation):
     text = program.as_text()
     assert "all-gather" not in text
     assert "all-to-all" not in text
+    assert " while(" not in text
     assert " dot(" not in text
 
 
@@ -481,3 +482,31 @@ def test_penalties_at_zero():
     assert jax.grad(absolute)(0.0) == 0
     assert jax.grad(absolute)(-0.0) == 0
     assert jax.grad(absolute)(-2.0) == -1
+
+
+def slopes(differences, parameters):
+    """A penalty whose derivative is not 0 at 0, which the definition allows."""
+    return functools.reduce(jnp.add, [parameters[0] * d for d in differences[0]])
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 30, 5), (2, 3, 4, 5, 3)])
+def test_flux_does_not_cross_the_border(shape):
+    image, weight = (random_array(shape, "float32", seed) for seed in (0, 1))
+
+    def loss(image):
+        return functional(
+            slopes,
+            [image],
+            [jnp.asarray(weight)],
+            axes=(1, 2, 3),
+            implementation="xla",
+        ).sum()
+
+    expected = np.zeros(shape)
+    for axis in (1, 2, 3):
+        inner = np.delete(np.moveaxis(weight, axis, 0), -1, 0).astype("f8")
+        flow = np.zeros((inner.shape[0] + 1, *inner.shape[1:]))
+        flow[1:] += inner
+        flow[:-1] -= inner
+        expected += np.moveaxis(flow, 0, axis)
+    close(jax.grad(loss)(jnp.asarray(image)), expected)

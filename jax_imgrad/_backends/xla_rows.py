@@ -3,14 +3,16 @@
 XLA for CPU does not fuse the differences into their sum (openxla/xla#46351), and what
 it sums itself it does not vectorize: a total variation takes 20 to 80 times as long as
 reading the image. What it does well is a loop that writes an array: it vectorizes that,
-and shares it out among the cores. So both are made of such loops, over long rows: the
-axes of an image are joined, so that each one left has differences. `[B, H, W, C]` is B
-images of H rows of W*C numbers, where the next pixel is C further.
+and shares it out among the cores. So all is made of such loops. Those of the penalties
+are over long rows: the axes of an image are joined, so that each one left has
+differences. `[B, H, W, C]` is B images of H rows of W*C numbers, where the next pixel
+is C further.
 
 - The sum: a loop adds up 8 rows to one, all over the image; a few such loops, one on
   top of the other, leave a small part of it, which a product with ones sums.
 - The derivative: one loop, of what flows into each pixel and what flows out. The flux
   is computed twice, for in an array of its own it would be written and read again.
+- A stencil: one loop for each result, which reads the image at all taps.
 
 This is for one device: a slice of rows that are sharded gathers them.
 """
@@ -29,7 +31,7 @@ from jax import lax
 from jax_imgrad._backends import xla
 from jax_imgrad._backends.xla import accumulator, flux
 from jax_imgrad._bands import Product
-from jax_imgrad._shift import shift_at_once
+from jax_imgrad._shift import shift, shift_at_once
 from jax_imgrad._types import Penalty
 
 PLATFORM = None
@@ -187,14 +189,13 @@ def _shift(image, by):
 
 
 def _along_row(image, by):
-    padding = [(0, 0, 0)] * (image.ndim - 1) + [(-by, by, 0)]
+    last = image.ndim - 1
     if by > 0 or image.dtype.kind != "f":
-        return lax.pad(image, jnp.zeros((), image.dtype), padding)
+        return shift(image, last, by)
     # As bits, else the compiler sees that it is the pixel of the step before, keeps it
     # from there, and has a loop where each step waits for the last.
     bits = lax.bitcast_convert_type(image, f"uint{8 * image.dtype.itemsize}")
-    bits = lax.pad(bits, jnp.zeros((), bits.dtype), padding)
-    return lax.bitcast_convert_type(bits, image.dtype)
+    return lax.bitcast_convert_type(shift(bits, last, by), image.dtype)
 
 
 def _apart(array):

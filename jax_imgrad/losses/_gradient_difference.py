@@ -32,8 +32,7 @@ def gradient_difference(
     which keeps predictions sharp. An edge of the opposite sign costs nothing: where
     that matters, take :func:`gradient_matching`. The paper sums, where we take the mean
     by default, and gives it the weight 1 beside a loss of the pixels. The authors' code
-    has :math:`\alpha = 1` only, takes the mean, and crops the two pixels of a vertical
-    difference unlike, which is no difference; the usual TensorFlow code,
+    has :math:`\alpha = 1` only, and takes the mean; the usual TensorFlow code,
     Adversarial_Video_Generation, has :math:`\alpha = 1` by default, sums over the whole
     batch, and also counts the step from the border to zeros beyond it.
 
