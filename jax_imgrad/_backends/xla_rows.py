@@ -17,6 +17,7 @@ is C further.
 This is for one device: a slice of rows that are sharded gathers them.
 """
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -39,6 +40,35 @@ PLATFORM = None
 _TERMS = 8  # of one loop: some of more are stored
 _LOOPS = 4
 _FEW = 2**14  # numbers, to be summed in one loop
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """A box of an array, sliced once, as it is read.
+
+    Sliced before, and again, it would be stored: so does the XLA of JAX 0.10.
+    """
+
+    array: jax.Array
+    slices: tuple[slice, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(len(range(s.start, s.stop)) for s in self.slices)
+
+    def cut(self, axis: int, start: int, stop: int, stride: int = 1) -> "_Part":
+        """From `start` to `stop` of the box; a part with a stride is not cut again."""
+        if not self.slices:
+            return self
+        first = self.slices[axis].start
+        slices = list(self.slices)
+        slices[axis] = slice(first + start, first + stop, stride)
+        return _Part(self.array, tuple(slices))
+
+    def read(self) -> jax.Array:
+        """In the dtype to accumulate in; a mask or a number as it is."""
+        part = self.array[self.slices] if self.slices else self.array
+        return part if part.dtype == bool else _wide(part)
 
 
 def why_not(operand: Any) -> str | None:
@@ -95,9 +125,8 @@ def functional(
             ]
             for image in images
         ]
-        here = [box(image) for image in images]
-        pixels = (here, nexts, [box(parameter) for parameter in parameters])
-        if 0 not in here[0].shape:
+        pixels = ([*map(box, images)], nexts, [*map(box, parameters)])
+        if 0 not in pixels[0][0].shape:
             total += _sum(functools.partial(_values, penalty), pixels)
     return total.reshape(shape[0], -1).sum(1)
 
@@ -208,18 +237,19 @@ def _apart(array):
 def _values(penalty, pixels):
     """The penalty at pixels, of which some have a next one along each axis."""
     here, nexts, parameters = pixels
-    differences = [
-        [jnp.zeros_like(_wide(h)) if n is None else _wide(n) - _wide(h) for n in along]
-        for h, along in zip(here, nexts, strict=True)
-    ]
-    return penalty(differences, parameters)
+    differences = []
+    for part, along in zip(here, nexts, strict=True):
+        pixel = part.read()
+        zero = jnp.zeros_like(pixel)
+        differences.append([zero if n is None else n.read() - pixel for n in along])
+    return penalty(differences, [parameter.read() for parameter in parameters])
 
 
-def _sum(values: Callable[[Any], jax.Array], arrays: Any) -> jax.Array:
-    """The sums, over all axes but the first, of a function of arrays of one shape."""
-    shape = jax.eval_shape(values, arrays).shape
+def _sum(values: Callable[[Any], jax.Array], parts: Any) -> jax.Array:
+    """The sums, over all axes but the first, of a function of parts of one shape."""
+    shape = jax.tree.leaves(parts)[0].shape
     if math.prod(shape) <= _FEW:
-        return values(arrays).sum(tuple(range(1, len(shape))))
+        return values(parts).sum(tuple(range(1, len(shape))))
     last = len(shape) - 1
     axis = max(range(1, last), key=shape.__getitem__, default=last)
     axis = axis if shape[axis] >= _TERMS else last
@@ -228,14 +258,13 @@ def _sum(values: Callable[[Any], jax.Array], arrays: Any) -> jax.Array:
     rows = shape[axis] // (terms * loops)
     done = terms * loops * rows
 
+    def cut(*span):
+        return jax.tree.map(lambda part: part.cut(axis, *span), parts)
+
     def term(i):
-        start, stop, stride = (
-            (i * rows, (i + 1) * rows, 1) if axis == last else (i, done, terms * loops)
-        )
-        part = functools.partial(
-            _slice, axis=axis, start=start, stop=stop, stride=stride
-        )
-        return values(jax.tree.map(part, arrays))
+        if axis == last:
+            return values(cut(i * rows, (i + 1) * rows))
+        return values(cut(i, done, terms * loops))
 
     sums: Any = None
     for loop in range(loops):
@@ -247,8 +276,7 @@ def _sum(values: Callable[[Any], jax.Array], arrays: Any) -> jax.Array:
     total = total.sum(tuple(range(1, last)))
     if done == shape[axis]:
         return total
-    rest = functools.partial(_slice, axis=axis, start=done, stop=shape[axis])
-    return total + _sum(values, jax.tree.map(rest, arrays))
+    return total + _sum(values, cut(done, shape[axis]))
 
 
 def _joined(images, parameters, axes):
@@ -270,21 +298,14 @@ def _box(array, steps, has_next, shifted=0):
 
     Or, if `shifted` is an axis, those that are their next ones along it.
     """
+    box = _Part(array, tuple(slice(0, size) for size in array.shape))
     for axis, (step, moves) in enumerate(zip(steps, has_next, strict=True), start=1):
-        if array.ndim == 0:
-            break
-        size = array.shape[axis]
-        start, stop = (0, size - step) if moves else (size - step, size)
-        by = step if axis == shifted else 0
-        array = _slice(array, axis, start + by, stop + by)
-    return array
-
-
-def _slice(array, axis, start, stop, stride=1):
-    """Of an array; a number is as it is."""
-    if array.ndim == 0:
-        return array
-    return lax.slice_in_dim(array, start, stop, stride, axis)
+        if array.ndim:
+            size = array.shape[axis]
+            start, stop = (0, size - step) if moves else (size - step, size)
+            by = step if axis == shifted else 0
+            box = box.cut(axis, start + by, stop + by)
+    return box
 
 
 def _wide(array: jax.Array) -> jax.Array:
