@@ -81,6 +81,44 @@ def sobel_edges(xp, layout, image):
     return xp.stack(sobel("reflect", xp, layout, image), -1)
 
 
+def gradient_magnitude(xp, layout, image):
+    """Of Sobel's pair."""
+    return xp.sqrt(sum(d * d for d in sobel("reflect", xp, layout, image)))
+
+
+def gradient_orientation(xp, layout, image):
+    """Of Sobel's pair."""
+    return xp.arctan2(*sobel("reflect", xp, layout, image))
+
+
+def laplacian(xp, layout, image):
+    """The differences of the differences, with none across the border."""
+    return sum(
+        difference(padded(xp, difference(image, a), a, 1, 1), a) for a in layout.axes
+    )
+
+
+def second_derivatives(xp, layout, image):
+    """Along the rows, along both, along the columns; zero at the border."""
+    y, x = layout.axes
+    twice = [padded(xp, difference(difference(image, a), a), a, 1, 1) for a in (y, x)]
+    mixed = image
+    for a in (y, x):
+        later, earlier = slice(2, None), slice(None, -2)
+        central = (part(mixed, a, later) - part(mixed, a, earlier)) / 2
+        mixed = padded(xp, central, a, 1, 1)
+    return twice[0], mixed, twice[1]
+
+
+def structure_tensor(xp, layout, image):
+    """The products of the differences, under a Gaussian of one pixel."""
+    dy, dx = image_gradients(xp, layout, image)
+    bell = [math.exp(-(k**2) / 2) for k in range(-4, 5)]
+    taps = [w / sum(bell) for w in bell]
+    pairs = (dy * dy, dy * dx, dx * dx)
+    return tuple(blurred(xp, layout, pair, taps, "constant") for pair in pairs)
+
+
 def huber(xp, d):
     """With a delta of 1."""
     return xp.where(abs(d) <= 1, d * d / 2, abs(d) - 0.5)
@@ -143,26 +181,30 @@ def edge_aware_smoothness(xp, layout, field, guide):
     return loss
 
 
-def blurred(xp, layout, image):
-    """By five taps along each axis."""
+def blurred(xp, layout, image, taps, mode):
+    """By the same taps along each axis."""
     for axis in layout.axes:
-        wide, n = padded(xp, image, axis, 2, 2, "edge"), image.shape[axis]
-        taps = enumerate((0.05, 0.25, 0.4, 0.25, 0.05))
-        image = sum(w * part(wide, axis, slice(k, n + k)) for k, w in taps)
+        n, reach = image.shape[axis], len(taps) // 2
+        wide = padded(xp, image, axis, reach, reach, mode)
+        parts = [part(wide, axis, slice(k, n + k)) for k in range(len(taps))]
+        image = sum(w * p for w, p in zip(taps, parts, strict=True))
     return image
 
 
 def laplacian_edge(xp, layout, prediction, target):
     """MPRNet, less epsilon."""
     residual = prediction - target
-    even = blurred(xp, layout, residual)
+    blur = functools.partial(
+        blurred, xp, layout, taps=(0.05, 0.25, 0.4, 0.25, 0.05), mode="edge"
+    )
+    even = blur(residual)
     for axis in layout.axes:
         shape = list(even.shape)
         even = part(even, axis, slice(None, None, 2))
         even = xp.stack((2 * even, 0 * even), axis + 1)
         shape[axis] += shape[axis] % 2
         even = part(xp.reshape(even, shape), axis, slice(residual.shape[axis]))
-    return xp.mean(charbonnier(xp, residual - blurred(xp, layout, even)))
+    return xp.mean(charbonnier(xp, residual - blur(even)))
 
 
 def scale_and_shift(xp, layout, prediction, target):
@@ -191,6 +233,7 @@ def total_variation(formula, **options):
 
 
 PAIR = ("image", "other")
+SOBEL = {"operator": "sobel", "boundary": "reflect", "scale": "raw"}
 WORK = {
     "image_gradients": Work("image_gradients", image_gradients),
     "divergence": Work("divergence", divergence, PAIR),
@@ -198,8 +241,17 @@ WORK = {
     "spatial_gradient": Work(
         "spatial_gradient",
         functools.partial(sobel, "edge"),
-        options={"operator": "sobel", "boundary": "edge", "scale": "raw"},
+        options=SOBEL | {"boundary": "edge"},
     ),
+    "gradient_magnitude": Work(
+        "gradient_magnitude", gradient_magnitude, options=SOBEL
+    ),
+    "gradient_orientation": Work(
+        "gradient_orientation", gradient_orientation, options=SOBEL
+    ),
+    "laplacian": Work("laplacian", laplacian),
+    "second_derivatives": Work("second_derivatives", second_derivatives),
+    "structure_tensor": Work("structure_tensor", structure_tensor),
     "total_variation": Work("total_variation", functools.partial(variation, "l1")),
     **{
         f"variation, {name}": total_variation(

@@ -39,6 +39,20 @@ def sobel_edges(images):
     return np.stack(sobel(images, cv2.BORDER_REFLECT_101), -1)
 
 
+def gradient_magnitude(images):
+    """Of the same."""
+    dy, dx = (d.reshape(len(d), -1) for d in sobel(images, cv2.BORDER_REFLECT_101))
+    return cv2.magnitude(dx, dy).reshape(images.shape)
+
+
+def laplacian(images):
+    """With the border repeated, so that nothing crosses it."""
+    each = [
+        cv2.Laplacian(i, -1, ksize=1, borderType=cv2.BORDER_REPLICATE) for i in images
+    ]
+    return np.stack(each).reshape(images.shape)
+
+
 def variation(images):
     """The L1 distance of an image to itself, moved by a pixel."""
     total = 0.0
@@ -51,6 +65,8 @@ def variation(images):
 FUNCTIONS = {
     "image_gradients": image_gradients,
     "sobel_edges": sobel_edges,
+    "gradient_magnitude": gradient_magnitude,
+    "laplacian": laplacian,
     "spatial_gradient": lambda images: sobel(images, cv2.BORDER_REPLICATE),
     "total_variation": variation,
     "variation, l1": variation,

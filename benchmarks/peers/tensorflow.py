@@ -17,6 +17,7 @@ MODES = {
 }
 XP = SimpleNamespace(
     abs=tf.abs,
+    arctan2=tf.atan2,
     exp=tf.exp,
     mean=tf.reduce_mean,
     pad=tf.pad,
@@ -29,6 +30,7 @@ XP = SimpleNamespace(
 OWN = {
     "image_gradients": tf.image.image_gradients,
     "sobel_edges": tf.image.sobel_edges,
+    "gradient_magnitude": lambda x: tf.norm(tf.image.sobel_edges(x), axis=-1),
     "total_variation": lambda x: tf.reduce_mean(tf.image.total_variation(x)),
 }
 

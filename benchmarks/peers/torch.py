@@ -32,6 +32,7 @@ def spatial_gradient(images):
 
 XP = SimpleNamespace(
     abs=torch.abs,
+    arctan2=torch.arctan2,
     exp=torch.exp,
     mean=torch.mean,
     pad=pad,
