@@ -83,12 +83,12 @@ def sobel_edges(xp, layout, image):
 
 def gradient_magnitude(xp, layout, image):
     """Of Sobel's pair."""
-    return xp.sqrt(sum(d * d for d in sobel("reflect", xp, layout, image)))
+    return xp.sqrt(sum(d * d for d in sobel("edge", xp, layout, image)))
 
 
 def gradient_orientation(xp, layout, image):
     """Of Sobel's pair."""
-    return xp.arctan2(*sobel("reflect", xp, layout, image))
+    return xp.arctan2(*sobel("edge", xp, layout, image))
 
 
 def laplacian(xp, layout, image):
@@ -233,7 +233,7 @@ def total_variation(formula, **options):
 
 
 PAIR = ("image", "other")
-SOBEL = {"operator": "sobel", "boundary": "reflect", "scale": "raw"}
+SOBEL = {"operator": "sobel", "boundary": "edge", "scale": "raw"}
 WORK = {
     "image_gradients": Work("image_gradients", image_gradients),
     "divergence": Work("divergence", divergence, PAIR),
@@ -241,11 +241,9 @@ WORK = {
     "spatial_gradient": Work(
         "spatial_gradient",
         functools.partial(sobel, "edge"),
-        options=SOBEL | {"boundary": "edge"},
+        options=SOBEL,
     ),
-    "gradient_magnitude": Work(
-        "gradient_magnitude", gradient_magnitude, options=SOBEL
-    ),
+    "gradient_magnitude": Work("gradient_magnitude", gradient_magnitude, options=SOBEL),
     "gradient_orientation": Work(
         "gradient_orientation", gradient_orientation, options=SOBEL
     ),

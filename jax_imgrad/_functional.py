@@ -65,12 +65,19 @@ def functional(
     return values
 
 
-def _primitive(name: str) -> Primitive:
+def _primitive(name: str, fields: bool) -> Primitive:
     def call(function, *operands: jax.Array, penalty, count, axes):
         return function(penalty, operands[:count], operands[count:], axes)
 
+    def like(*operands: jax.Array, penalty, count, axes):
+        del penalty, axes
+        wide = xla.accumulator(operands[0].dtype)
+        values = functools.reduce(jnp.add, [o.astype(wide) for o in operands]).real
+        total = values.sum(tuple(range(1, values.ndim)))
+        return total, *([values.astype(operands[0].dtype)] * count if fields else [])
+
     names = ("penalty", "count", "axes", "implementation")
-    return primitive(name, call, _batch, names)
+    return primitive(name, call, like, _batch, names)
 
 
 def _batch(mapped: Primitive, operands, batched, **options: Any):
@@ -99,8 +106,8 @@ def _of_one_type(operands: list[jax.Array]) -> list[jax.Array]:
     return [next(alike) if operand.ndim else operand for operand in operands]
 
 
-functional_p = _primitive("functional")
-functional_and_field_p = _primitive("functional_and_field")
+functional_p = _primitive("functional", fields=False)
+functional_and_field_p = _primitive("functional_and_field", fields=True)
 
 
 def _jvp_of_functional(primals, tangents, *, count: int, **options: Any):

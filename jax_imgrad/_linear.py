@@ -22,13 +22,17 @@ from jax_imgrad._types import Implementation
 Maps = tuple[tuple[Product | None, ...], ...]
 
 
-def _linear_map(name: str) -> Primitive:
+def _linear_map(name: str, results: int) -> Primitive:
     """The map of this name, along `axes`, rows and columns, of arrays of one shape."""
 
     def call(function: Callable, *operands: jax.Array, axes: tuple[int, int]):
         return function(*operands, axes)
 
-    return primitive(name, call, _batch, ("axes", "implementation"))
+    def like(*operands: jax.Array, axes: tuple[int, int]):
+        del axes
+        return [operands[0]] * results
+
+    return primitive(name, call, like, _batch, ("axes", "implementation"))
 
 
 def _batch(
@@ -63,8 +67,8 @@ def _is_minus_transpose_of(other: Primitive) -> Callable:
     return rule
 
 
-image_gradients_p = _linear_map("image_gradients")
-divergence_p = _linear_map("divergence")
+image_gradients_p = _linear_map("image_gradients", results=2)
+divergence_p = _linear_map("divergence", results=1)
 
 ad.deflinear2(image_gradients_p, _is_minus_transpose_of(divergence_p))
 ad.deflinear2(divergence_p, _is_minus_transpose_of(image_gradients_p))
@@ -72,6 +76,10 @@ ad.deflinear2(divergence_p, _is_minus_transpose_of(image_gradients_p))
 
 def _call_stencil(function: Callable, *operands: jax.Array, maps: Maps):
     return function(operands, maps)
+
+
+def _like_stencil(*operands: jax.Array, maps: Maps):
+    return [operands[0]] * len(maps)
 
 
 def _batch_stencil(
@@ -99,7 +107,11 @@ def _batch_stencil(
 
 
 stencil_p = primitive(
-    "stencil", _call_stencil, _batch_stencil, ("maps", "implementation")
+    "stencil",
+    _call_stencil,
+    _like_stencil,
+    _batch_stencil,
+    ("maps", "implementation"),
 )
 
 

@@ -19,13 +19,15 @@ from jax_imgrad import _dispatch
 
 
 def primitive(
-    name: str, call: Callable, batch: Callable, options: tuple[str, ...]
+    name: str, call: Callable, like: Callable, batch: Callable, options: tuple[str, ...]
 ) -> Primitive:
     """A primitive for the operation that back ends define under this name.
 
     Args:
       name: of the function of the back ends.
       call: `call(function, *operands, **options)` calls it.
+      like: `like(*operands, **options)` has results of the same types, and is traced
+        sooner than the definition.
       batch: `batch(primitive, operands, axes, **options)`, the rule for `vmap`.
       options: their names; `implementation` is one of them.
     """
@@ -44,7 +46,11 @@ def primitive(
 
     @new.def_effectful_abstract_eval
     def typed(*operands: Any, **options: Any):
-        traced = jax.make_jaxpr(functools.partial(compute, **options))(*operands)
+        # A kernel that is interpreted has effects; what None stands for has none.
+        alike = functools.partial(compute, **options)
+        if options.pop("implementation") is None:
+            alike = functools.partial(like, **options)
+        traced = jax.make_jaxpr(alike)(*operands)
         return traced.out_avals, traced.effects
 
     def lower(ctx: mlir.LoweringRuleContext, *operands: Any, **options: Any):

@@ -141,7 +141,7 @@ def test_float32_where_float64_exists(implementation):
     close(derivative, wide_sums(IMAGE, (1, 2))[1])
 
 
-@pytest.mark.parametrize("shape", [(2, 5, 6, 3), (1, 4, 90, 3), (2, 3, 4, 50, 3)])
+@pytest.mark.parametrize("shape", [(1, 4, 90, 3), (2, 3, 4, 50, 3)])
 @pytest.mark.parametrize("isotropic", [False, True])
 @pytest.mark.parametrize("name", PENALTIES)
 def test_the_two_ways_agree(name, isotropic, shape):

@@ -37,7 +37,7 @@ def inner(a, b):
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     options=choices,
     dtype=st.sampled_from(["bfloat16", "float32", "float64", "complex64"]),

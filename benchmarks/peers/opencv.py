@@ -39,9 +39,14 @@ def sobel_edges(images):
     return np.stack(sobel(images, cv2.BORDER_REFLECT_101), -1)
 
 
+def spatial_gradient(images):
+    """Of an image whose border is repeated."""
+    return sobel(images, cv2.BORDER_REPLICATE)
+
+
 def gradient_magnitude(images):
     """Of the same."""
-    dy, dx = (d.reshape(len(d), -1) for d in sobel(images, cv2.BORDER_REFLECT_101))
+    dy, dx = (d.reshape(len(d), -1) for d in spatial_gradient(images))
     return cv2.magnitude(dx, dy).reshape(images.shape)
 
 
@@ -67,7 +72,7 @@ FUNCTIONS = {
     "sobel_edges": sobel_edges,
     "gradient_magnitude": gradient_magnitude,
     "laplacian": laplacian,
-    "spatial_gradient": lambda images: sobel(images, cv2.BORDER_REPLICATE),
+    "spatial_gradient": spatial_gradient,
     "total_variation": variation,
     "variation, l1": variation,
 }

@@ -22,10 +22,10 @@ def sobel_edges(images):
 
 
 def gradient_magnitude(images):
-    """Likewise; theirs is the root of the mean square, not of the sum."""
+    """With the border repeated; theirs is the root of the mean square, not the sum."""
     out = np.empty_like(images)
     for b, c in np.ndindex(images.shape[0], images.shape[-1]):
-        edges = filters.sobel(images[b, ..., c], mode="mirror")
+        edges = filters.sobel(images[b, ..., c], mode="nearest")
         np.multiply(edges, 32**0.5, out=out[b, ..., c])
     return out
 

@@ -47,6 +47,9 @@ XP = SimpleNamespace(
 OWN = {
     "kornia": {
         "spatial_gradient": spatial_gradient,
+        "gradient_magnitude": functools.partial(
+            kornia.filters.sobel, normalized=False, eps=0.0
+        ),
         "total_variation": lambda x: kornia.losses.total_variation(x).sum(-1).mean(),
         "edge_aware_smoothness": kornia.losses.inverse_depth_smoothness_loss,
     },
