@@ -199,8 +199,8 @@ def sobel_edges(
         rows and two columns. Any axis may be sharded.
       dtype: as for :func:`spatial_gradient`: of floats by default their own, of 8-bit
         images int16.
-      implementation: None, which is `"xla_rows"` in a program for one CPU and `"xla"`
-        elsewhere; or either name.
+      implementation: None, which is `"xla_rows"` in a program for one device, else
+        `"xla"`; or either name.
 
     Returns:
       `[B, H, W, C, 2]`: dy and dx along the last axis.
@@ -248,8 +248,8 @@ def total_variation(
 
     Args:
       images: `[B, H, W, C]`, or one image `[H, W, C]`.
-      implementation: None, which is `"xla_rows"` in a program for one CPU and `"xla"`
-        elsewhere; or either name.
+      implementation: None, which is `"xla_rows"` in a program for one device, else
+        `"xla"`; or either name.
 
     Returns:
       `[B]`, or a number for one image: in the dtype of `images` for floats, in float32

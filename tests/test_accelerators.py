@@ -16,6 +16,7 @@ from jax.sharding import AxisType, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
 import jax_imgrad as jig
+from jax_imgrad import losses
 
 H100 = """
 platform_name: "CUDA"
@@ -208,3 +209,57 @@ def test_the_derivative_on_an_h100(h100):
     compiled = compiled_for(h100, pullback, (16, 512, 512, 3))
     assert kernels(compiled) == {"XLA": 1, "ours": 0}
     assert compiled.memory_analysis().temp_size_in_bytes <= 64
+
+
+SHAPE = (4, 512, 512, 16)
+SMALL_STENCILS = {
+    **{
+        f"sobel, {boundary}": functools.partial(
+            jig.spatial_gradient, operator="sobel", boundary=boundary
+        )
+        for boundary in ("zero", "constant", "edge", "reflect", "symmetric")
+    },
+    "central": functools.partial(jig.spatial_gradient, operator="central"),
+    "laplacian": jig.laplacian,
+    "second_derivatives": jig.second_derivatives,
+    "gradient_magnitude": functools.partial(jig.gradient_magnitude, operator="scharr"),
+    "gradient_orientation": jig.gradient_orientation,
+    "divergence": lambda image: jig.divergence((image, image), operator="sobel"),
+}
+
+
+@pytest.mark.parametrize("name", SMALL_STENCILS)
+def test_a_small_stencil_stores_nothing(h100, tpus, name):
+    for device, most in ((h100, 1), (tpus[0], 2)):
+        compiled = compiled_for(device, SMALL_STENCILS[name], SHAPE)
+        assert kernels(compiled)["XLA"] <= most
+        assert compiled.memory_analysis().temp_size_in_bytes <= 2**16
+
+
+def test_sobel_edges_is_one_kernel_on_an_h100(h100):
+    """On a TPU the two are stored, and then stacked."""
+    compiled = compiled_for(h100, jig.sobel_edges, SHAPE)
+    assert kernels(compiled) == {"XLA": 1, "ours": 0}
+    assert compiled.memory_analysis().temp_size_in_bytes <= 64
+
+
+@pytest.mark.parametrize("operator", ["sobel5", "farid", ("gaussian", 1.0)], ids=str)
+def test_a_large_stencil_stores_one_image_between_its_axes(h100, operator):
+    gradient = functools.partial(
+        jig.spatial_gradient, operator=operator, boundary="edge"
+    )
+    compiled = compiled_for(h100, gradient, SHAPE)
+    assert kernels(compiled) == {"XLA": 3, "ours": 0}
+    assert temporaries(compiled) <= 1.01
+
+
+@pytest.mark.parametrize("penalty", ["l1", "l2", "huber", "charbonnier"])
+def test_a_loss_and_its_derivative_store_nothing(h100, tpus, penalty):
+    def loss(image):
+        return losses.total_variation(image, penalty=penalty).sum()
+
+    for function in (loss, jax.value_and_grad(loss)):
+        for device in (h100, tpus[0]):
+            compiled = compiled_for(device, function, SHAPE)
+            assert kernels(compiled)["XLA"] <= 3
+            assert temporaries(compiled) <= 0.01

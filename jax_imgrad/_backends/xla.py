@@ -92,8 +92,8 @@ def functional_and_field(
     """The sum, and its derivative by each image: minus the divergence of the flux.
 
     The flux that leaves a pixel is the derivative of the penalty by its differences.
-    What enters it left its neighbor, and is computed anew from the differences there:
-    moved instead, the flux would have to be stored.
+    What enters it left its neighbor, and is computed anew from the pixels there: the
+    flux moved instead, or the differences, would have to be stored.
     """
     differences = _differences(images, axes)
     values, out = flux(penalty, differences, parameters)
@@ -101,9 +101,9 @@ def functional_and_field(
     for i, axis in enumerate(axes):
         there = functools.partial(shift, axis=axis, by=-1)
         moved = [there(p) if p.ndim else p for p in parameters]
-        _, back = flux(penalty, jax.tree.map(there, differences), moved)
+        _, back = flux(penalty, _differences(images, axes, before=axis), moved)
         leaves = has_next(images[0], axis)
-        enters = lax.rev(leaves, (axis,))
+        enters = _has_previous(images[0], axis)
         for k, field in enumerate(fields):
             field += jnp.where(enters, back[k][i], 0)
             fields[k] = field - jnp.where(leaves, out[k][i], 0)
@@ -117,10 +117,24 @@ def flux(penalty: Penalty, differences, parameters):
     return values, pullback(jnp.ones_like(values))[0]
 
 
-def _differences(images, axes):
-    """Of each image, along each axis, in the dtype to accumulate in."""
+def _differences(images, axes, before=None):
+    """Of each image, along each axis, in the dtype to accumulate in.
+
+    Those of each pixel, or of the one `before` it along an axis, 0 where there is none.
+    """
+
+    def along(image, axis):
+        if axis == before:
+            return jnp.where(_has_previous(image, axis), image, 0) - there(image)
+        return difference(image if before is None else there(image), axis)
+
+    there = functools.partial(shift, axis=before, by=-1)
     wide = [image.astype(accumulator(image.dtype)) for image in images]
-    return [[difference(image, axis) for axis in axes] for image in wide]
+    return [[along(image, axis) for axis in axes] for image in wide]
+
+
+def _has_previous(image: jax.Array, axis: int) -> jax.Array:
+    return lax.rev(has_next(image, axis), (axis,))
 
 
 def accumulator(dtype) -> np.dtype:

@@ -1,4 +1,4 @@
-"""What a CPU computes faster in another form: sums of penalties, and stencils.
+"""What one device computes better in another form: stencils, and a CPU sums too.
 
 XLA for CPU does not fuse the differences into their sum (openxla/xla#46351), and what
 it sums itself it does not vectorize: a total variation takes 20 to 80 times as long as
@@ -12,7 +12,8 @@ is C further.
   top of the other, leave a small part of it, which a product with ones sums.
 - The derivative: one loop, of what flows into each pixel and what flows out. The flux
   is computed twice, for in an array of its own it would be written and read again.
-- A stencil: one loop for each result, which reads the image at all taps.
+- A stencil: one loop for each result, which reads the image at all taps. So does a
+  TPU store nothing on the way.
 
 This is for one device: a slice of rows that are sharded gathers them.
 """
