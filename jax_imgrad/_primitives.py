@@ -46,9 +46,10 @@ def primitive(
 
     @new.def_effectful_abstract_eval
     def typed(*operands: Any, **options: Any):
-        # A kernel that is interpreted has effects; what None stands for has none.
         alike = functools.partial(compute, **options)
-        if options.pop("implementation") is None:
+        chosen = options.pop("implementation")
+        # A kernel, which is for one platform, has effects where it is interpreted.
+        if chosen is None or _dispatch.load(chosen).PLATFORM is None:
             alike = functools.partial(like, **options)
         traced = jax.make_jaxpr(alike)(*operands)
         return traced.out_avals, traced.effects

@@ -27,9 +27,11 @@ collect_ignore_glob = ["*/record.py"]
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
-# Small blocks and few numbers, so that small images take several.
+# Small blocks and few numbers, so that small images take several; and short programs.
 pallas_tpu._BLOCK_BYTES = 1 << 14
-xla_rows._FEW = 64
+SUMS = {"_FEW": 64, "_TERMS": 3, "_LOOPS": 2}
+SHIPPED_SUMS = {name: getattr(xla_rows, name) for name in SUMS}
+vars(xla_rows).update(SUMS)
 
 
 def pytest_addoption(parser):
@@ -40,6 +42,13 @@ def pytest_addoption(parser):
         choices=["accelerators", "tensorflow", "peers"],
         help="fail, instead of skipping, the tests of this optional part",
     )
+
+
+@pytest.fixture
+def shipped_sums(monkeypatch):
+    """The sums of a CPU as they are outside of the tests."""
+    for name, value in SHIPPED_SUMS.items():
+        monkeypatch.setattr(xla_rows, name, value)
 
 
 @pytest.fixture

@@ -463,10 +463,15 @@ def test_on_one_cpu_none_is_by_rows(function):
 
 
 @pytest.mark.parametrize("function", [tv, value_and_derivative])
-def test_nothing_is_stored_on_the_way(function):
+def test_nothing_is_stored_on_the_way(shipped_sums, function):
     image = jax.ShapeDtypeStruct((4, 256, 256, 3), "float32")
     memory = compiled(function, image).memory_analysis()
     assert memory.temp_size_in_bytes < 0.05 * image.size * 4
+
+
+def test_a_sum_of_many_rows(shipped_sums):
+    image = random_array((1, 131, 150, 3), "float32")
+    close(tv(image, implementation="xla_rows"), wide_sums(image, (1, 2))[0])
 
 
 def test_rows_refuse_a_sharded_image_and_symbolic_shapes():
