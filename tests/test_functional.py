@@ -462,7 +462,11 @@ def test_on_one_cpu_none_is_by_rows(function):
     assert with_ones not in text
 
 
-@pytest.mark.parametrize("function", [tv, value_and_derivative])
+def mean_and_derivative(image):
+    return jax.value_and_grad(lambda image: tv(image).mean())(image)
+
+
+@pytest.mark.parametrize("function", [tv, value_and_derivative, mean_and_derivative])
 def test_nothing_is_stored_on_the_way(shipped_sums, function):
     image = jax.ShapeDtypeStruct((4, 256, 256, 3), "float32")
     memory = compiled(function, image).memory_analysis()

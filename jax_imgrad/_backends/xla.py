@@ -117,18 +117,20 @@ def flux(penalty: Penalty, differences, parameters):
     return values, pullback(jnp.ones_like(values))[0]
 
 
-def _differences(images, axes, before=None):
+def _differences(images, axes, before: int | None = None):
     """Of each image, along each axis, in the dtype to accumulate in.
 
     Those of each pixel, or of the one `before` it along an axis, 0 where there is none.
     """
 
     def along(image, axis):
+        if before is None:
+            return difference(image, axis)
+        there = shift(image, before, -1)
         if axis == before:
-            return jnp.where(_has_previous(image, axis), image, 0) - there(image)
-        return difference(image if before is None else there(image), axis)
+            return jnp.where(_has_previous(image, axis), image, 0) - there
+        return difference(there, axis)
 
-    there = functools.partial(shift, axis=before, by=-1)
     wide = [image.astype(accumulator(image.dtype)) for image in images]
     return [[along(image, axis) for axis in axes] for image in wide]
 

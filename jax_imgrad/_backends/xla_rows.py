@@ -145,8 +145,10 @@ def functional_and_field(
     total = functional(penalty, images, parameters, axes)
     apart = [*map(_apart, images)]
     joined, parameters, steps = _joined(apart, parameters, axes)
+    # The last barrier leaves them the shape of the images, in which they are scaled in
+    # place; with the reshape in the same loop, they would be written twice.
     return total, [
-        _apart(field.astype(image.dtype)).reshape(shape)
+        lax.optimization_barrier(_apart(field.astype(image.dtype)).reshape(shape))
         for field, image in zip(
             _field(penalty, joined, parameters, steps), images, strict=True
         )
