@@ -248,8 +248,8 @@ def total_variation(
 
     Args:
       images: `[B, H, W, C]`, or one image `[H, W, C]`.
-      implementation: None, which is `"xla_rows"` in a program for one device, else
-        `"xla"`; or either name.
+      implementation: None, which is `"xla_rows"` in a program for one CPU and `"xla"`
+        elsewhere; or either name.
 
     Returns:
       `[B]`, or a number for one image: in the dtype of `images` for floats, in float32
