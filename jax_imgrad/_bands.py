@@ -6,10 +6,12 @@ where `source` says which pixel stands in for one beyond the border. That is the
 over the diagonals of the matrix of `weight * x[i + offset]`, whose weight is the same
 in all rows but a few at the border. The transpose has the same diagonals, moved to the
 other side. So every stencil, and its transpose, is one sum of shifted images with
-weights, of which XLA makes one loop, with no padded copy.
+weights, of which XLA makes one loop, with no padded copy. Far from the border there are
+but the taps.
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -43,6 +45,21 @@ class Band(NamedTuple):
         """How far the taps go before the pixel, and after it."""
         offsets = [0, *(offset for offset, _ in self.taps)]
         return -min(offsets), max(offsets)
+
+    @property
+    def border(self) -> int:
+        """How many pixels at each end have to do with the border."""
+        before, after = self.reach
+        farthest = max(before, after)
+        if not (self.transposed and farthest):
+            return farthest
+        return max(before + after, farthest + 1)
+
+    @property
+    def inside(self) -> Taps:
+        """The taps of the pixels that no border has to do with."""
+        sign = -1 if self.transposed else 1
+        return tuple((sign * offset, weight) for offset, weight in self.taps)
 
 
 # `shifted(image, offsets)` is `image[i + offset]` along each axis, 0 where none is.
@@ -91,6 +108,35 @@ def apply(product: Product, image: jax.Array, shifted: Shifted) -> jax.Array:
             image = lax.optimization_barrier(image)
         image = _times([one], image, (0,) * image.ndim, shifted)
     return image
+
+
+def apply_inside(product: Product, image: jax.Array, shifted: Shifted) -> jax.Array:
+    """The same, where no border has to do with it."""
+    along = [
+        (axis, Matrix(tuple(Diagonal(offset, w, ()) for offset, w in band.inside)))
+        for axis, band in product
+    ]
+    return _times(along, image, (0,) * image.ndim, shifted)
+
+
+def borders_of(products: Sequence[Product]) -> dict[int, int]:
+    """How many pixels at each end of an axis have to do with the border."""
+    borders: dict[int, int] = {}
+    for axis, band in sorted(one for product in products for one in product):
+        if band.border:
+            borders[axis] = max(borders.get(axis, 0), band.border)
+    return borders
+
+
+def count_taps(product: Product) -> int:
+    return math.prod(len(band.taps) for _, band in product)
+
+
+def in_turn(product: Product) -> list[Product]:
+    """Products to be applied one after the other, each in one loop."""
+    if count_taps(product) <= _MOST_AT_ONCE:
+        return [product]
+    return [(one,) for one in reversed(product)]
 
 
 def _times(along, image: jax.Array, there: tuple, shifted: Shifted) -> jax.Array:

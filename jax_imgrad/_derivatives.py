@@ -83,8 +83,8 @@ def spatial_gradient(
       dtype: in which to compute, and of the results. By default that of `x` for floats;
         for integers, where all taps are whole, the smallest signed ones that hold every
         result (uint8 gives int16), and float32 where they are not.
-      implementation: None, which is `"xla_rows"` in a program for one device, else
-        `"xla"`; or either name.
+      implementation: None, which is `"xla_rows"` in a program for one CPU,
+        `"xla_at_once"` for one other device, and `"xla"` for several; or a name.
 
     Returns:
       A tuple: for each of the `axes` in turn an array of the shape and sharding of `x`.
@@ -150,8 +150,8 @@ def second_derivatives(
       scale: as for :func:`spatial_gradient`.
       where: as for :func:`spatial_gradient`.
       dtype: as for :func:`spatial_gradient`.
-      implementation: None, which is `"xla_rows"` in a program for one device, else
-        `"xla"`; or either name.
+      implementation: None, which is `"xla_rows"` in a program for one CPU,
+        `"xla_at_once"` for one other device, and `"xla"` for several; or a name.
 
     Returns:
       A tuple: for each pair of `axes`, the second not before the first, an array of the
@@ -206,8 +206,8 @@ def laplacian(
       spacing: as for :func:`spatial_gradient`.
       where: as for :func:`spatial_gradient`.
       dtype: as for :func:`spatial_gradient`.
-      implementation: None, which is `"xla_rows"` in a program for one device, else
-        `"xla"`; or either name.
+      implementation: None, which is `"xla_rows"` in a program for one CPU,
+        `"xla_at_once"` for one other device, and `"xla"` for several; or a name.
 
     Returns:
       An array of the shape and sharding of `x`.

@@ -40,17 +40,17 @@ def fastest(operation: str, operand: Any, context: mlir.ModuleContext) -> str:
 
     The definition. No kernel has been measured to be faster on a real device, and XLA's
     own is the only one that fuses with its neighbors, is split over devices, and lowers
-    for every platform at once. But where there is one device, it need not exchange
-    rows: a stencil is then best with all its taps in one loop (on a CPU 2 to 4 times
-    faster; on a TPU nothing is stored on the way), and on a CPU a sum in loops over
-    long rows. Of several devices, the one would exchange its rows often, and the other
-    gather the image.
+    for every platform at once. But one device need not exchange rows with others. On a
+    CPU loops over long rows are then best, for sums and for stencils; elsewhere
+    stencils that read an image at all taps at once. Of several devices, those would
+    gather the image, and these exchange its rows often.
     """
-    alone = getattr(context.axis_context, "num_devices", 0) == 1
-    better = operation == "stencil" or tuple(context.platforms) == ("cpu",)
-    rows = load("xla_rows")
-    if alone and better and hasattr(rows, operation) and rows.why_not(operand) is None:
-        return "xla_rows"
+    if getattr(context.axis_context, "num_devices", 0) == 1:
+        on_cpu = tuple(context.platforms) == ("cpu",)
+        name = "xla_rows" if on_cpu else "xla_at_once"
+        backend = load(name)
+        if hasattr(backend, operation) and backend.why_not(operand) is None:
+            return name
     return "xla"
 
 

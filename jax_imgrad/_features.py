@@ -49,8 +49,8 @@ def gradient_magnitude(
       where: as for :func:`spatial_gradient`: the magnitude is 0 where a part of the
         gradient does not count.
       dtype: of floats; by default that of `x`, and float32 for integers.
-      implementation: None, which is `"xla_rows"` in a program for one device, else
-        `"xla"`; or either name.
+      implementation: None, which is `"xla_rows"` in a program for one CPU,
+        `"xla_at_once"` for one other device, and `"xla"` for several; or a name.
 
     Returns:
       A real array of the shape and sharding of `x`.
@@ -117,8 +117,8 @@ def gradient_orientation(
       scale: as for :func:`spatial_gradient`.
       where: as for :func:`gradient_magnitude`.
       dtype: as for :func:`gradient_magnitude`.
-      implementation: None, which is `"xla_rows"` in a program for one device, else
-        `"xla"`; or either name.
+      implementation: None, which is `"xla_rows"` in a program for one CPU,
+        `"xla_at_once"` for one other device, and `"xla"` for several; or a name.
 
     Returns:
       An array of the shape and sharding of `x`; for n axes, n > 2, a tuple of n - 1.
@@ -184,8 +184,8 @@ def structure_tensor(
       where: as for :func:`gradient_magnitude`. The window is then a mean over those of
         its pixels that count, and 0 where none does.
       dtype: as for :func:`gradient_magnitude`; but at least float32.
-      implementation: None, which is `"xla_rows"` in a program for one device, else
-        `"xla"`; or either name.
+      implementation: None, which is `"xla_rows"` in a program for one CPU,
+        `"xla_at_once"` for one other device, and `"xla"` for several; or a name.
 
     Returns:
       A tuple: for each pair of `axes`, the second not before the first, an array of the

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad
 
@@ -18,8 +19,8 @@ from jax_imgrad._bands import Product, transpose
 from jax_imgrad._primitives import align, batched_shape, of_one_type, primitive
 from jax_imgrad._types import Implementation
 
-# A row for each result, with a product for each operand, or None for a zero.
-Maps = tuple[tuple[Product | None, ...], ...]
+# A row for each result, with a product for each operand.
+Maps = tuple[tuple[Product, ...], ...]
 
 
 def _linear_map(name: str, results: int) -> Primitive:
@@ -74,12 +75,13 @@ ad.deflinear2(image_gradients_p, _is_minus_transpose_of(divergence_p))
 ad.deflinear2(divergence_p, _is_minus_transpose_of(image_gradients_p))
 
 
-def _call_stencil(function: Callable, *operands: jax.Array, maps: Maps):
-    return function(operands, maps)
+def _call_stencil(function: Callable, *operands: jax.Array, maps: Maps, stacked: bool):
+    return function(operands, maps, stacked)
 
 
-def _like_stencil(*operands: jax.Array, maps: Maps):
-    return [operands[0]] * len(maps)
+def _like_stencil(*operands: jax.Array, maps: Maps, stacked: bool):
+    results = [operands[0]] * len(maps)
+    return [jnp.stack(results, axis=-1)] if stacked else results
 
 
 def _batch_stencil(
@@ -96,9 +98,7 @@ def _batch_stencil(
         *(align(o, b, at, size) for o, b in zip(operands, batched, strict=True))
     )
 
-    def moved(product: Product | None) -> Product | None:
-        if product is None:
-            return None
+    def moved(product: Product) -> Product:
         return tuple((axis + (axis >= at), band) for axis, band in product)
 
     maps = tuple(tuple(map(moved, row)) for row in maps)
@@ -111,14 +111,20 @@ stencil_p = primitive(
     _call_stencil,
     _like_stencil,
     _batch_stencil,
-    ("maps", "implementation"),
+    ("maps", "stacked", "implementation"),
 )
 
 
 def _transpose_stencil(
-    cotangents: Sequence[Any], *operands: Any, maps: Maps, **options: Any
+    cotangents: Sequence[Any],
+    *operands: Any,
+    maps: Maps,
+    stacked: bool,
+    implementation: Implementation | None,
 ):
     """The transposed maps, without the rows whose results nothing depends on."""
+    if stacked and type(cotangents[0]) is not ad.Zero:
+        cotangents = [cotangents[0][..., i] for i in range(len(maps))]
     rows = [
         (row, cotangent)
         for row, cotangent in zip(maps, cotangents, strict=True)
@@ -127,12 +133,9 @@ def _transpose_stencil(
     if not rows:
         return [None] * len(operands)
     columns = zip(*(row for row, _ in rows), strict=True)
-    transposed = tuple(
-        tuple(None if product is None else transpose(product) for product in column)
-        for column in columns
-    )
+    transposed = tuple(tuple(map(transpose, column)) for column in columns)
     flow = of_one_type(*(cotangent for _, cotangent in rows))
-    return stencil_p.bind(*flow, maps=transposed, **options)
+    return stencil(flow, transposed, implementation)
 
 
 ad.deflinear2(stencil_p, _transpose_stencil)
@@ -142,7 +145,14 @@ def stencil(
     images: Sequence[jax.Array],
     maps: Maps,
     implementation: Implementation | None,
+    *,
+    stacked: bool = False,
 ) -> list[jax.Array]:
-    """For each row of `maps` the sum of its products times the images."""
+    """For each row of `maps` the sum of its products times the images.
+
+    In arrays of their own, or `stacked` in one, along a last axis.
+    """
     chosen = _dispatch.choose(implementation, "stencil", images[0])
-    return stencil_p.bind(*of_one_type(*images), maps=maps, implementation=chosen)
+    return stencil_p.bind(
+        *of_one_type(*images), maps=maps, stacked=stacked, implementation=chosen
+    )

@@ -199,8 +199,8 @@ def sobel_edges(
         rows and two columns. Any axis may be sharded.
       dtype: as for :func:`spatial_gradient`: of floats by default their own, of 8-bit
         images int16.
-      implementation: None, which is `"xla_rows"` in a program for one device, else
-        `"xla"`; or either name.
+      implementation: None, which is `"xla_rows"` in a program for one CPU,
+        `"xla_at_once"` for one other device, and `"xla"` for several; or a name.
 
     Returns:
       `[B, H, W, C, 2]`: dy and dx along the last axis.
@@ -323,7 +323,8 @@ def _sobel_edges(
     image: jax.Array, dtype: np.dtype, implementation: Implementation | None
 ) -> jax.Array:
     maps = tuple((product,) for product in _SOBEL_EDGES)
-    return jnp.stack(stencil([image.astype(dtype)], maps, implementation), axis=-1)
+    (edges,) = stencil([image.astype(dtype)], maps, implementation, stacked=True)
+    return edges
 
 
 @functools.partial(jax.jit, static_argnums=1)

@@ -164,8 +164,8 @@ def test_dtype_that_drops_a_part():
 
 def test_unknown_implementation():
     sentence = (
-        "implementation must be None or one of 'xla', 'xla_rows', 'pallas_tpu', "
-        "got 'triton'; "
+        "implementation must be None or one of 'xla', 'xla_at_once', 'xla_rows', "
+        "'pallas_tpu', got 'triton'; "
         "None works everywhere"
     )
     with pytest.raises(ValueError, match=whole(sentence)):

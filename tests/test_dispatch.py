@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType
 
 import jax_imgrad as jig
 from jax_imgrad import _dispatch
@@ -107,6 +108,26 @@ def test_a_refusal_is_not_remembered():
             jig.image_gradients(image, implementation="pallas_tpu")
         with pltpu.force_tpu_interpret_mode():
             jig.image_gradients(image, implementation="pallas_tpu")
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_stencils_of_one_device(platform):
+    def gradient(image, implementation=None):
+        return jig.spatial_gradient(
+            image, operator="sobel", implementation=implementation
+        )
+
+    def lowered(device_count, implementation=None):
+        mesh = jax.make_mesh((device_count,), ("x",), axis_types=(AxisType.Auto,))
+        sharding = jax.NamedSharding(mesh, jax.P("x"))
+        image = jax.ShapeDtypeStruct((8, 16, 24, 3), "float32", sharding=sharding)
+        traced = jax.jit(gradient, static_argnums=1).trace(image, implementation)
+        return traced.lower(lowering_platforms=(platform,)).as_text()
+
+    fastest = "xla_rows" if platform == "cpu" else "xla_at_once"
+    assert lowered(1) == lowered(1, fastest)
+    assert lowered(8) == lowered(8, "xla")
+    assert len({lowered(1, name) for name in _dispatch.having("stencil")}) == 3
 
 
 def test_each_name_is_a_file():

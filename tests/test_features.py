@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import stencil_oracle as oracle
 from cases import random_array
+from jax.sharding import AxisType
+from test_sharding import shard
 
 import jax_imgrad as jig
 
@@ -138,6 +140,29 @@ def test_sobel_edges_are_the_raw_derivatives():
     parts = oracle.gradient(image, "sobel", boundary="reflect", scale="raw")
     for k, wide in enumerate(parts):
         np.testing.assert_allclose(edges[..., k], wide, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layout", "mode"),
+    [(None, None), ("rows", AxisType.Auto), ("rows", AxisType.Explicit)],
+)
+def test_the_derivative_of_sobel_edges(layout, mode):
+    image = random_array((8, 16, 12, 3), "float32")
+    given = shard(image, layout, mode) if layout else image
+    options = {"operator": "sobel", "boundary": "reflect", "scale": "raw"}
+
+    def loss(x, edges):
+        return jnp.sum(jnp.sin(edges(x)))
+
+    def stacked(x):
+        return jnp.stack(jig.spatial_gradient(x, **options), axis=-1)
+
+    ours = jax.jit(jax.grad(lambda x: loss(x, jig.sobel_edges)))(given)
+    np.testing.assert_allclose(
+        ours, jax.grad(lambda x: loss(x, stacked))(jnp.asarray(image)), atol=1e-4
+    )
+    each = jax.vmap(lambda x: jig.sobel_edges(x[None])[0])(image)
+    np.testing.assert_allclose(each, stacked(image), atol=1e-5)
 
 
 def test_sobel_edges_of_two_pixels_and_of_one():

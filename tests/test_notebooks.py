@@ -36,6 +36,7 @@ def test_there_are_notebooks():
 def test_runs(path, tmp_path, monkeypatch):
     # The kernel is this interpreter, whatever "python3" is elsewhere.
     write_kernel_spec(tmp_path / "kernels" / "python3")
+    monkeypatch.delenv("XLA_FLAGS")  # as a reader would run it
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     notebook = nbformat.read(path, as_version=4)

@@ -45,7 +45,7 @@ def inner(a, b):
     seed=st.integers(0, 99),
 )
 def test_divergence_is_minus_the_adjoint(options, dtype, masked, seed):
-    shape = (3, 5, 4)
+    shape = (9, 5, 8)
     where = np.random.default_rng(seed).random(shape) > 0.2 if masked else None
     with x64_if(dtype):
         x, *p = (random_array(shape, dtype, seed + i) for i in range(3))

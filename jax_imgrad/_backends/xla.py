@@ -47,16 +47,22 @@ def divergence(dy: jax.Array, dx: jax.Array, axes: tuple[int, int]) -> jax.Array
 
 
 def stencil(
-    images: Sequence[jax.Array], maps: Sequence[Sequence[Product | None]]
+    images: Sequence[jax.Array],
+    maps: Sequence[Sequence[Product]],
+    stacked: bool = False,
 ) -> list[jax.Array]:
-    """For each row of `maps` the sum of its products times the images."""
-    return stencil_of(shift_along, images, maps)
+    """For each row of `maps` the sum of its products times the images.
+
+    In arrays of their own, or `stacked` in one, along a last axis.
+    """
+    return stencil_of(shift_along, images, maps, stacked)
 
 
 def stencil_of(
     shifted: Shifted,
     images: Sequence[jax.Array],
-    maps: Sequence[Sequence[Product | None]],
+    maps: Sequence[Sequence[Product]],
+    stacked: bool,
 ) -> list[jax.Array]:
     """The same, of images that are shifted in a way of the caller's."""
     dtype = images[0].dtype
@@ -66,11 +72,9 @@ def stencil_of(
         parts = [
             apply(product, image, shifted)
             for product, image in zip(row, wide, strict=True)
-            if product is not None
         ]
-        total = functools.reduce(jnp.add, parts) if parts else jnp.zeros_like(wide[0])
-        results.append(total.astype(dtype))
-    return results
+        results.append(functools.reduce(jnp.add, parts).astype(dtype))
+    return [jnp.stack(results, axis=-1)] if stacked else results
 
 
 def functional(

@@ -1,19 +1,19 @@
-"""What one device computes better in another form: stencils, and a CPU sums too.
+"""What one CPU computes better in another form: sums and stencils, in long rows.
 
 XLA for CPU does not fuse the differences into their sum (openxla/xla#46351), and what
 it sums itself it does not vectorize: a total variation takes 20 to 80 times as long as
 reading the image. What it does well is a loop that writes an array: it vectorizes that,
-and shares it out among the cores. So all is made of such loops. Those of the penalties
-are over long rows: the axes of an image are joined, so that each one left has
-differences. `[B, H, W, C]` is B images of H rows of W*C numbers, where the next pixel
-is C further.
+and shares it out among the cores; unless it must decide, pixel by pixel, what lies
+beyond a border. So all is made of loops with nothing to decide, over long rows: the
+axes of an image are joined, so that each one left has differences. `[B, H, W, C]` is B
+images of H rows of W*C numbers, where the next pixel is C further.
 
 - The sum: a loop adds up 8 rows to one, all over the image; a few such loops, one on
   top of the other, leave a small part of it, which a product with ones sums.
 - The derivative: one loop, of what flows into each pixel and what flows out. The flux
   is computed twice, for in an array of its own it would be written and read again.
-- A stencil: one loop for each result, which reads the image at all taps. So does a
-  TPU store nothing on the way.
+- A stencil: one loop for each result, far from the border. What is near to it, a small
+  part, is computed apart, and written over.
 
 This is for one device: a slice of rows that are sharded gathers them.
 """
@@ -27,12 +27,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jax_imgrad._backends import xla
 from jax_imgrad._backends.xla import accumulator, flux
-from jax_imgrad._bands import Product
+from jax_imgrad._bands import (
+    Product,
+    apply,
+    apply_inside,
+    borders_of,
+    count_taps,
+    in_turn,
+)
 from jax_imgrad._shift import shift, shift_at_once
 from jax_imgrad._types import Penalty
 
@@ -82,27 +88,97 @@ def why_not(operand: Any) -> str | None:
 
 
 def stencil(
-    images: Sequence[jax.Array], maps: Sequence[Sequence[Product | None]]
+    images: Sequence[jax.Array],
+    maps: Sequence[Sequence[Product]],
+    stacked: bool = False,
 ) -> list[jax.Array]:
-    """Each result in one loop that reads the image at all taps, with nothing stored.
-
-    XLA for CPU stores whatever two taps or two results share, which takes longer than
-    reading the image again: so each result is shifted with a zero of its own.
-    """
-    results = []
-    zeros = _zeros(len(maps), accumulator(images[0].dtype))
-    for row, zero in zip(maps, zeros, strict=True):
-        shifted = functools.partial(shift_at_once, zero=zero)
-        results += xla.stencil_of(shifted, images, [row])
-    return results
+    """Each result in one loop; or all in one, stacked along a last axis."""
+    sums = [[*map(_last_in_turn, row, images)] for row in maps]
+    loops = [sums] if stacked else [[terms] for terms in sums]
+    return [_sums_of_products(some, images[0]) for some in loops]
 
 
-def _zeros(count: int, dtype: np.dtype) -> list[jax.Array]:
-    """As many zeros that XLA does not know to be one."""
-    signed = [jnp.zeros((), dtype), -jnp.zeros((), dtype)]
-    if count <= 2 and jnp.issubdtype(dtype, jnp.inexact):
-        return signed[:count]
-    return list(lax.optimization_barrier((signed[0],) * count))
+def _last_in_turn(product, image):
+    """What of a product one loop applies, and the image that earlier loops make."""
+    *first, last = in_turn(product)
+    for one in first:
+        wide = _wide(image)
+        image = _sums_of_products([[(one, wide)]], wide)
+    return last, image
+
+
+def _sums_of_products(sums, like):
+    """The sum of products times images; or several, stacked."""
+    shape = like.shape
+    products = [product for terms in sums for product, _ in terms]
+    borders = borders_of(products)
+    short = any(shape[axis] < 2 * border for axis, border in borders.items())
+    # A difference of two pixels is as fast with its border.
+    if short or 0 in shape or max(map(count_taps, products)) <= 2:
+        return _at_once(sums, like.dtype)
+    result = _far_from_borders(sums, like, borders)
+    for i, (axis, border) in enumerate(borders.items(), start=1):
+        # Computed from the ends of the images alone, and written over.
+        ends = [[(p, _ends(x, axis, 2 * border)) for p, x in terms] for terms in sums]
+        near = lax.optimization_barrier(_at_once(ends, like.dtype))
+        width = result.shape[i] // shape[axis] * border
+        box = (*result.shape[:i], width, *result.shape[i + 1 :])
+        for rows, at in (
+            (slice(border), 0),
+            (slice(-border, None), result.shape[i] - width),
+        ):
+            part = near[(slice(None),) * axis + (rows,)].reshape(box)
+            start = [at if j == i else 0 for j in range(result.ndim)]
+            result = lax.dynamic_update_slice(result, part, start)
+    rest = result.shape[1 + len(borders) :]
+    return lax.optimization_barrier(_apart(result).reshape(*shape, *rest))
+
+
+def _far_from_borders(sums, like, borders):
+    """The sums in rows, zero near to the borders."""
+    sizes, steps = _rows(like.shape, tuple(borders))
+    widths = [
+        border * step for border, step in zip(borders.values(), steps, strict=True)
+    ]
+
+    def pixels(image, there):
+        moved = [there[axis] * step for axis, step in zip(borders, steps, strict=True)]
+        box = [
+            slice(width + by, size - width + by)
+            for width, by, size in zip(widths, moved, sizes, strict=True)
+        ]
+        return _wide(image.reshape(-1, *sizes)[:, *box])
+
+    inside = _stacked(
+        [[apply_inside(p, image, pixels) for p, image in terms] for terms in sums],
+        like.dtype,
+    )
+    around = [(width, width, 0) for width in (0, *widths)]
+    around += [(0, 0, 0)] * (inside.ndim - len(around))
+    return lax.pad(inside, jnp.zeros((), like.dtype), around)
+
+
+def _at_once(sums, dtype):
+    """The sums in the form of the definition, with shifts of the images themselves."""
+    zero = jnp.zeros((), accumulator(dtype))
+    shifted = functools.partial(shift_at_once, zero=zero)
+    return _stacked(
+        [[apply(p, _wide(image), shifted) for p, image in terms] for terms in sums],
+        dtype,
+    )
+
+
+def _stacked(sums, dtype):
+    totals = [functools.reduce(jnp.add, terms).astype(dtype) for terms in sums]
+    return totals[0] if len(totals) == 1 else jnp.stack(totals, axis=-1)
+
+
+def _ends(image, axis, rows):
+    """An image of so many rows at each end."""
+    ends = [
+        image[(slice(None),) * axis + (s,)] for s in (slice(rows), slice(-rows, None))
+    ]
+    return lax.concatenate(ends, axis)
 
 
 def functional(
@@ -284,16 +360,21 @@ def _sum(values: Callable[[Any], jax.Array], parts: Any) -> jax.Array:
 
 def _joined(images, parameters, axes):
     """The arrays, `[B', ...]`, of one axis for each of differences, and their steps."""
-    shape = images[0].shape
-    ends = [*axes[1:], len(shape)]
-    spans = list(zip(axes, ends, strict=True))
-    sizes = [math.prod(shape[axis:end]) for axis, end in spans]
-    steps = [math.prod(shape[axis + 1 : end]) for axis, end in spans]
+    sizes, steps = _rows(images[0].shape, axes)
 
     def joined(array):
         return array.reshape(-1, *sizes) if array.ndim else array
 
     return [*map(joined, images)], [*map(joined, parameters)], steps
+
+
+def _rows(shape, axes):
+    """The sizes of the joined axes, and how far the next pixel is along each."""
+    ends = [*axes[1:], len(shape)]
+    spans = list(zip(axes, ends, strict=True))
+    sizes = [math.prod(shape[axis:end]) for axis, end in spans]
+    steps = [math.prod(shape[axis + 1 : end]) for axis, end in spans]
+    return sizes, steps
 
 
 def _box(array, steps, has_next, shifted=0):
