@@ -23,7 +23,8 @@ import pytest
 from jax.experimental.pallas import tpu as pltpu
 
 from jax_imgrad import _dispatch
-from jax_imgrad._backends import pallas_tpu, xla_rows
+from jax_imgrad._backends import pallas_tpu
+from jax_imgrad._backends.xla_rows import _fields, _sums
 
 # They record the answers of others, where these are installed, and hold no tests.
 collect_ignore_glob = ["*/record.py"]
@@ -34,8 +35,9 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # Small blocks and few numbers, so that small images take several; and short programs.
 pallas_tpu._BLOCK_BYTES = 1 << 14
 SUMS = {"_FEW": 64, "_TERMS": 3, "_LOOPS": 2}
-SHIPPED_SUMS = {name: getattr(xla_rows, name) for name in SUMS}
-vars(xla_rows).update(SUMS)
+SHIPPED_SUMS = {name: getattr(_sums, name) for name in SUMS}
+vars(_sums).update(SUMS)
+_fields._LARGE = 64
 
 
 def pytest_addoption(parser):
@@ -52,7 +54,7 @@ def pytest_addoption(parser):
 def shipped_sums(monkeypatch):
     """The sums of a CPU as they are outside of the tests."""
     for name, value in SHIPPED_SUMS.items():
-        monkeypatch.setattr(xla_rows, name, value)
+        monkeypatch.setattr(_sums, name, value)
 
 
 @pytest.fixture

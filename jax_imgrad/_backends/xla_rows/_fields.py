@@ -1,0 +1,171 @@
+"""The derivative of the sum: what flows into each pixel, less what flows out."""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jax_imgrad._backends import xla
+from jax_imgrad._backends.xla import flux
+from jax_imgrad._backends.xla_rows._rows import apart, joined, wide
+from jax_imgrad._backends.xla_rows._sums import functional
+from jax_imgrad._shift import shift
+from jax_imgrad._types import Penalty
+
+_LARGE = 2**16  # numbers of an image, to be computed apart from the others
+
+
+def functional_and_field(
+    penalty: Penalty,
+    images: Sequence[jax.Array],
+    parameters: Sequence[jax.Array],
+    axes: tuple[int, ...],
+) -> tuple[jax.Array, list[jax.Array]]:
+    """The sum, and its derivative by each image: minus the divergence of the flux."""
+    shape = images[0].shape
+    if 0 in shape:
+        return xla.functional_and_field(penalty, images, parameters, axes)
+    if len(images) > 1 and shape[0] > 1 and math.prod(shape[1:]) >= _LARGE:
+        return _one_by_one(penalty, images, parameters, axes)
+    total = functional(penalty, images, parameters, axes)
+    rows, parameters, steps = joined([*map(apart, images)], parameters, axes)
+    if len(images) == 1:
+        fields = [_field(penalty, rows[0], parameters, steps)]
+    else:
+        fields = _fields(penalty, rows, parameters, steps)
+    # The last barrier leaves them the shape of the images, in which they are scaled in
+    # place; with the reshape in the same loop, they would be written twice.
+    return total, [
+        lax.optimization_barrier(apart(field.astype(image.dtype)).reshape(shape))
+        for field, image in zip(fields, images, strict=True)
+    ]
+
+
+def _one_by_one(penalty, images, parameters, axes):
+    """The same, of each image of the batch in turn: what is stored fits the cache."""
+
+    def of_one(operands):
+        images, arrays = jax.tree.map(lambda array: array[None], operands)
+        arrays = iter(arrays)
+        given = [next(arrays) if p.ndim else p for p in parameters]
+        results = functional_and_field(penalty, images, given, axes)
+        return jax.tree.map(lambda result: result[0], results)
+
+    return lax.map(of_one, (list(images), [p for p in parameters if p.ndim]))
+
+
+def _fields(penalty, images, parameters, steps):
+    """For each of several images, of which the flux is stored: it depends on all."""
+    along = list(enumerate(steps, start=1))
+    differences = [
+        [
+            _padded(_from(image, *at) - _until(image, *at), *at, after=True)
+            for at in along
+        ]
+        for image in map(wide, images)
+    ]
+    flows = lax.optimization_barrier(flux(penalty, differences, parameters)[1])
+    return [
+        functools.reduce(
+            jnp.add,
+            [
+                _padded(_until(part, *at), *at, after=False) - part
+                for part, at in zip(flow, along, strict=True)
+            ],
+        )
+        for flow in flows
+    ]
+
+
+def _from(array, axis, step):
+    return lax.slice_in_dim(array, step, array.shape[axis], axis=axis)
+
+
+def _until(array, axis, step):
+    return lax.slice_in_dim(array, 0, array.shape[axis] - step, axis=axis)
+
+
+def _padded(array, axis, step, *, after):
+    padding = [(0, 0, 0)] * array.ndim
+    padding[axis] = (0, step, 0) if after else (step, 0, 0)
+    return lax.pad(array, jnp.zeros((), array.dtype), padding)
+
+
+def _field(penalty, image, parameters, steps):
+    """For one image: the flux is computed twice, where it leaves and where it enters.
+
+    In an array of its own it would be written and read again.
+    """
+    field: Any = 0
+    for axis, step in enumerate(steps, start=1):
+        flows = []
+        for at in ({axis: 0}, {axis: -step}):
+            # Behind a barrier it is another image to XLA: it does not see that it
+            # computes the same flux twice, and does not store it.
+            image = lax.optimization_barrier(image)
+            differences = [
+                _difference(wide(image), other, steps, at)
+                for other in range(1, 1 + len(steps))
+            ]
+            # Where nothing flows in, the parameters are those of the pixel itself.
+            enters = _place(image, axis) >= -at[axis]
+            moved = [
+                jnp.where(enters, _shift(p, at), p) if p.ndim and at[axis] else p
+                for p in parameters
+            ]
+            ((*flow,),) = flux(penalty, [differences], moved)[1]
+            flows.append(flow[axis - 1])
+        leave, enter = flows
+        field = field + enter - leave
+    return field
+
+
+def _difference(image, axis, steps, at):
+    """To the next pixel along an axis, zero where there is none.
+
+    Of each pixel, or of that `at` some steps along one axis from it.
+    """
+    step, back = steps[axis - 1], -at.get(axis, 0)
+    place = _place(image, axis)
+    exists = place >= back if back else place < image.shape[axis] - step
+    there = {**at, axis: step - back}
+    return jnp.where(exists, _shift(image, there) - _shift(image, at), 0)
+
+
+def _place(image, axis):
+    shape = [size if i == axis else 1 for i, size in enumerate(image.shape)]
+    return lax.broadcasted_iota(jnp.int32, shape, axis)
+
+
+def _shift(image, by):
+    """The pixel so many steps along each axis; any, where there is none."""
+    last = image.ndim - 1
+    for axis, steps in sorted(by.items()):  # rows first: a row moved is not stored
+        if image.ndim == 0 or steps == 0:
+            continue
+        if axis == last:
+            image = _along_row(image, steps)
+        else:
+            # A row that is looked up is one of the image, with nothing to decide: of
+            # what there is to decide in a loop depends whether it is vectorized.
+            rows = jnp.clip(
+                jnp.arange(image.shape[axis]) + steps, 0, image.shape[axis] - 1
+            )
+            image = image.at[(slice(None),) * axis + (rows,)].get(
+                mode="promise_in_bounds", indices_are_sorted=True
+            )
+    return image
+
+
+def _along_row(image, by):
+    last = image.ndim - 1
+    if by > 0 or image.dtype.kind != "f":
+        return shift(image, last, by)
+    # As bits, else the compiler sees that it is the pixel of the step before, keeps it
+    # from there, and has a loop where each step waits for the last.
+    bits = lax.bitcast_convert_type(image, f"uint{8 * image.dtype.itemsize}")
+    return lax.bitcast_convert_type(shift(bits, last, by), image.dtype)

@@ -1,0 +1,51 @@
+"""Images in long rows, for one device: each axis left has differences."""
+
+import math
+from typing import Any
+
+import jax
+from jax import lax
+
+from jax_imgrad._backends.xla import accumulator
+
+PLATFORM = None
+
+
+def why_not(operand: Any) -> str | None:
+    """Why this is not for an image of this type, or None."""
+    if not all(isinstance(size, int) for size in operand.shape):
+        return f"it needs a shape of known numbers, got {operand.shape}"
+    if operand.sharding.mesh.explicit_axes:
+        return "it would gather an image that is sharded"
+    return None
+
+
+def joined(images, parameters, axes):
+    """The arrays, `[B', ...]`, of one axis for each of differences, and their steps."""
+    sizes, steps = rows_of(images[0].shape, axes)
+
+    def join(array):
+        return array.reshape(-1, *sizes) if array.ndim else array
+
+    return [*map(join, images)], [*map(join, parameters)], steps
+
+
+def rows_of(shape, axes):
+    """The sizes of the joined axes, and how far the next pixel is along each."""
+    ends = [*axes[1:], len(shape)]
+    spans = list(zip(axes, ends, strict=True))
+    sizes = [math.prod(shape[axis:end]) for axis, end in spans]
+    steps = [math.prod(shape[axis + 1 : end]) for axis, end in spans]
+    return sizes, steps
+
+
+def apart(array):
+    """Behind barriers: a loop that makes or reads it is over its own rows."""
+    # Of two, for XLA takes a reshape that only adds an axis of size 1 for a transpose.
+    flat = lax.optimization_barrier(array).reshape(-1)
+    return lax.optimization_barrier(flat).reshape(array.shape)
+
+
+def wide(array: jax.Array) -> jax.Array:
+    """In the dtype to accumulate in."""
+    return array.astype(accumulator(array.dtype))

@@ -1,0 +1,137 @@
+"""The sum of a penalty: loops that add up rows, all over the image."""
+
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jax_imgrad._backends import xla
+from jax_imgrad._backends.xla import accumulator
+from jax_imgrad._backends.xla_rows._rows import joined, wide
+from jax_imgrad._types import Penalty
+
+_TERMS = 8  # of one loop: some of more are stored
+_LOOPS = 4
+_FEW = 2**14  # numbers, to be summed in one loop
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """A box of an array, sliced once, as it is read.
+
+    Sliced before, and again, it would be stored: so does the XLA of JAX 0.10.
+    """
+
+    array: jax.Array
+    slices: tuple[slice, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(len(range(s.start, s.stop)) for s in self.slices)
+
+    def cut(self, axis: int, start: int, stop: int, stride: int = 1) -> "_Part":
+        """From `start` to `stop` of the box; a part with a stride is not cut again."""
+        if not self.slices:
+            return self
+        first = self.slices[axis].start
+        slices = list(self.slices)
+        slices[axis] = slice(first + start, first + stop, stride)
+        return _Part(self.array, tuple(slices))
+
+    def read(self) -> jax.Array:
+        """In the dtype to accumulate in; a mask or a number as it is."""
+        part = self.array[self.slices] if self.slices else self.array
+        return part if part.dtype == bool else wide(part)
+
+
+def functional(
+    penalty: Penalty,
+    images: Sequence[jax.Array],
+    parameters: Sequence[jax.Array],
+    axes: tuple[int, ...],
+) -> jax.Array:
+    """The sum of the penalty over the pixels of each image, `[B]`."""
+    shape = images[0].shape
+    if 0 in shape:
+        return xla.functional(penalty, images, parameters, axes)
+    images, parameters, steps = joined(images, parameters, axes)
+    total = jnp.zeros(images[0].shape[0], accumulator(images[0].dtype)).real
+    for has_next in itertools.product((True, False), repeat=len(steps)):
+        box = functools.partial(_box, steps=steps, has_next=has_next)
+        nexts = [
+            [
+                box(image, shifted=axis) if moves else None
+                for axis, moves in enumerate(has_next, start=1)
+            ]
+            for image in images
+        ]
+        pixels = ([*map(box, images)], nexts, [*map(box, parameters)])
+        if 0 not in pixels[0][0].shape:
+            total += _sum(functools.partial(_values, penalty), pixels)
+    return total.reshape(shape[0], -1).sum(1)
+
+
+def _values(penalty, pixels):
+    """The penalty at pixels, of which some have a next one along each axis."""
+    here, nexts, parameters = pixels
+    differences = []
+    for part, along in zip(here, nexts, strict=True):
+        pixel = part.read()
+        zero = jnp.zeros_like(pixel)
+        differences.append([zero if n is None else n.read() - pixel for n in along])
+    return penalty(differences, [parameter.read() for parameter in parameters])
+
+
+def _sum(values: Callable[[Any], jax.Array], parts: Any) -> jax.Array:
+    """The sums, over all axes but the first, of a function of parts of one shape."""
+    shape = jax.tree.leaves(parts)[0].shape
+    if math.prod(shape) <= _FEW:
+        return values(parts).sum(tuple(range(1, len(shape))))
+    last = len(shape) - 1
+    axis = max(range(1, last), key=shape.__getitem__, default=last)
+    axis = axis if shape[axis] >= _TERMS else last
+    terms = min(_TERMS, shape[axis])
+    loops = min(_LOOPS, shape[axis] // terms)
+    rows = shape[axis] // (terms * loops)
+    done = terms * loops * rows
+
+    def cut(*span):
+        return jax.tree.map(lambda part: part.cut(axis, *span), parts)
+
+    def term(i):
+        if axis == last:
+            return values(cut(i * rows, (i + 1) * rows))
+        return values(cut(i, done, terms * loops))
+
+    sums: Any = None
+    for loop in range(loops):
+        added = [term(i) for i in range(loop * terms, (loop + 1) * terms)]
+        added = functools.reduce(jnp.add, added)
+        sums = lax.optimization_barrier(added if sums is None else sums + added)
+    ones = jnp.ones(sums.shape[-1], sums.dtype)
+    total = jnp.dot(sums, ones, precision="highest")
+    total = total.sum(tuple(range(1, last)))
+    if done == shape[axis]:
+        return total
+    return total + _sum(values, cut(done, shape[axis]))
+
+
+def _box(array, steps, has_next, shifted=0):
+    """The pixels that have a next one along some axes, and along the others are last.
+
+    Or, if `shifted` is an axis, those that are their next ones along it.
+    """
+    box = _Part(array, tuple(slice(0, size) for size in array.shape))
+    for axis, (step, moves) in enumerate(zip(steps, has_next, strict=True), start=1):
+        if array.ndim:
+            size = array.shape[axis]
+            start, stop = (0, size - step) if moves else (size - step, size)
+            by = step if axis == shifted else 0
+            box = box.cut(axis, start + by, stop + by)
+    return box
