@@ -444,6 +444,26 @@ def test_a_mask_on_one_device_of_sharded_images(name, options):
     close(ours, getattr(oracle, name)(*given, where=valid, **options))
 
 
+@pytest.mark.parametrize("channels", [1, 4, 5, 8])
+def test_guides_of_few_and_many_channels(channels):
+    field = random_array((2, 5, 6, 1), "float32")
+    guide = random_array((2, 5, 6, channels), "float32", 1)
+    expected = oracle.edge_aware_smoothness(field, guide)
+    close(losses.edge_aware_smoothness(field, guide), expected)
+    shape = jax.export.symbolic_shape("c")
+    exported = jax.export.export(jax.jit(losses.edge_aware_smoothness))(
+        jax.ShapeDtypeStruct(field.shape, "float32"),
+        jax.ShapeDtypeStruct((2, 5, 6, *shape), "float32"),
+    )
+    close(exported.call(field, guide), expected)
+    if channels in (4, 8):
+        mesh = jax.make_mesh((4,), ("x",), axis_types=(AxisType.Explicit,))
+        sharding = NamedSharding(mesh, P(None, None, None, "x"))
+        with jax.set_mesh(mesh):
+            sharded = jax.device_put(guide, sharding)
+            close(losses.edge_aware_smoothness(jnp.asarray(field), sharded), expected)
+
+
 @every_kind
 def test_vmap_over_and_beside_a_sharded_axis(name, options):
     mesh = jax.make_mesh((4, 2), ("x", "y"), axis_types=(AxisType.Explicit,) * 2)
