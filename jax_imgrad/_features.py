@@ -5,6 +5,7 @@ import itertools
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Shaped
 
@@ -240,6 +241,10 @@ def _moments(
     window: Product,
     implementation: Implementation | None,
 ) -> tuple[jax.Array, ...]:
+    # Stored: else XLA for CPU computes them anew for each tap of the window.
+    parts = lax.platform_dependent(
+        parts, cpu=lax.optimization_barrier, default=lambda parts: parts
+    )
     pairs = [a * b for a, b in itertools.combinations_with_replacement(parts, 2)]
     means = [stencil([pair], ((window,),), implementation)[0] for pair in pairs]
     if valid is None:
