@@ -101,12 +101,10 @@ def apply(product: Product, image: jax.Array, shifted: Shifted) -> jax.Array:
     """The product times the image, of which `shifted` gives the pixels further on."""
     along = [(axis, matrix(band, image.shape[axis])) for axis, band in product]
     taps = [len(m.diagonals) for _, m in along]
-    if functools.reduce(int.__mul__, taps, 1) <= _MOST_AT_ONCE:
-        return _times(along, image, (0,) * image.ndim, shifted)
-    for i, one in enumerate(reversed(along)):
+    for i, some in enumerate(_in_turn(along, math.prod(taps))):
         if i:
             image = lax.optimization_barrier(image)
-        image = _times([one], image, (0,) * image.ndim, shifted)
+        image = _times(some, image, (0,) * image.ndim, shifted)
     return image
 
 
@@ -134,9 +132,14 @@ def count_taps(product: Product) -> int:
 
 def in_turn(product: Product) -> list[Product]:
     """Products to be applied one after the other, each in one loop."""
-    if count_taps(product) <= _MOST_AT_ONCE:
-        return [product]
-    return [(one,) for one in reversed(product)]
+    return _in_turn(product, count_taps(product))
+
+
+def _in_turn(factors: Any, taps: int) -> Any:
+    """All at once, or one by one."""
+    if taps <= _MOST_AT_ONCE:
+        return [factors]
+    return [(one,) for one in reversed(factors)]
 
 
 def _times(along, image: jax.Array, there: tuple, shifted: Shifted) -> jax.Array:

@@ -123,8 +123,10 @@ def _transpose_stencil(
     implementation: Implementation | None,
 ):
     """The transposed maps, without the rows whose results nothing depends on."""
-    if stacked and type(cotangents[0]) is not ad.Zero:
-        cotangents = [cotangents[0][..., i] for i in range(len(maps))]
+    if stacked:
+        (whole,) = cotangents
+        zero = type(whole) is ad.Zero
+        cotangents = [whole if zero else whole[..., i] for i in range(len(maps))]
     rows = [
         (row, cotangent)
         for row, cotangent in zip(maps, cotangents, strict=True)

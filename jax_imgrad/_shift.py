@@ -34,13 +34,12 @@ def shift_along(image: jax.Array, offsets: Sequence[Any]) -> jax.Array:
     return image
 
 
-def shift_at_once(
-    image: jax.Array, offsets: Sequence[Any], zero: jax.Array
-) -> jax.Array:
-    """The same along all axes in one operation, with the `zero` to fill with."""
+def shift_at_once(image: jax.Array, offsets: Sequence[Any]) -> jax.Array:
+    """The same along all axes in one operation."""
     if not any(offsets):
         return image
-    return lax.pad(image, zero, [(-offset, offset, 0) for offset in offsets])
+    padding = [(-offset, offset, 0) for offset in offsets]
+    return lax.pad(image, jnp.zeros((), image.dtype), padding)
 
 
 def has_next(image: jax.Array, axis: int, by: int = 1) -> jax.Array:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Shaped
 
-# The string is the file: `_backends/<implementation>.py`.
+# The string is the module: `_backends/<implementation>`.
 Implementation = Literal["xla", "xla_at_once", "xla_rows", "pallas_tpu"]
 
 # B images, H rows, W columns, C channels, of JAX (tracers included) or of NumPy.

@@ -12,7 +12,7 @@ differences that contain it.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -65,16 +65,25 @@ def stencil_of(
     stacked: bool,
 ) -> list[jax.Array]:
     """The same, of images that are shifted in a way of the caller's."""
-    dtype = images[0].dtype
-    wide = [image.astype(accumulator(dtype)) for image in images]
-    results = []
-    for row in maps:
-        parts = [
-            apply(product, image, shifted)
-            for product, image in zip(row, wide, strict=True)
-        ]
-        results.append(functools.reduce(jnp.add, parts).astype(dtype))
+    sums = [[*zip(row, images, strict=True)] for row in maps]
+    results = sums_of_products(
+        lambda product, image: apply(product, wide(image), shifted),
+        sums,
+        images[0].dtype,
+    )
     return [jnp.stack(results, axis=-1)] if stacked else results
+
+
+def sums_of_products(
+    applied: Callable[[Product, jax.Array], jax.Array],
+    sums: Sequence[Sequence[tuple[Product, jax.Array]]],
+    dtype: np.dtype,
+) -> list[jax.Array]:
+    """For each list of products and images the sum of them, applied."""
+    return [
+        functools.reduce(jnp.add, [applied(*term) for term in terms]).astype(dtype)
+        for terms in sums
+    ]
 
 
 def functional(
@@ -135,12 +144,16 @@ def _differences(images, axes, before: int | None = None):
             return jnp.where(_has_previous(image, axis), image, 0) - there
         return difference(there, axis)
 
-    wide = [image.astype(accumulator(image.dtype)) for image in images]
-    return [[along(image, axis) for axis in axes] for image in wide]
+    return [[along(image, axis) for axis in axes] for image in map(wide, images)]
 
 
 def _has_previous(image: jax.Array, axis: int) -> jax.Array:
     return lax.rev(has_next(image, axis), (axis,))
+
+
+def wide(array: jax.Array) -> jax.Array:
+    """In the dtype to accumulate in."""
+    return array.astype(accumulator(array.dtype))
 
 
 def accumulator(dtype) -> np.dtype:

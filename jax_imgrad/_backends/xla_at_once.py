@@ -5,12 +5,10 @@ rows, the devices exchange each once. One device has nothing to exchange; and a 
 stores what has been shifted, unless each tap is a shift of the image itself.
 """
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from jax_imgrad._backends import xla
 from jax_imgrad._bands import Product
@@ -30,7 +28,4 @@ def stencil(
     stacked: bool = False,
 ) -> list[jax.Array]:
     """Each result in one loop, with nothing stored on the way."""
-    zero = jnp.zeros((), xla.accumulator(images[0].dtype))
-    return xla.stencil_of(
-        functools.partial(shift_at_once, zero=zero), images, maps, stacked
-    )
+    return xla.stencil_of(shift_at_once, images, maps, stacked)

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jax_imgrad._backends import xla
-from jax_imgrad._backends.xla import flux
-from jax_imgrad._backends.xla_rows._rows import apart, joined, wide
+from jax_imgrad._backends.xla import flux, wide
+from jax_imgrad._backends.xla_rows._rows import apart, joined
 from jax_imgrad._backends.xla_rows._sums import functional
 from jax_imgrad._shift import shift
 from jax_imgrad._types import Penalty
@@ -62,10 +62,7 @@ def _fields(penalty, images, parameters, steps):
     """For each of several images, of which the flux is stored: it depends on all."""
     along = list(enumerate(steps, start=1))
     differences = [
-        [
-            _padded(_from(image, *at) - _until(image, *at), *at, after=True)
-            for at in along
-        ]
+        [_difference_of_slices(image, *at) for at in along]
         for image in map(wide, images)
     ]
     flows = lax.optimization_barrier(flux(penalty, differences, parameters)[1])
@@ -73,26 +70,23 @@ def _fields(penalty, images, parameters, steps):
         functools.reduce(
             jnp.add,
             [
-                _padded(_until(part, *at), *at, after=False) - part
-                for part, at in zip(flow, along, strict=True)
+                shift(part, axis, -step) - part
+                for part, (axis, step) in zip(flow, along, strict=True)
             ],
         )
         for flow in flows
     ]
 
 
-def _from(array, axis, step):
-    return lax.slice_in_dim(array, step, array.shape[axis], axis=axis)
-
-
-def _until(array, axis, step):
-    return lax.slice_in_dim(array, 0, array.shape[axis] - step, axis=axis)
-
-
-def _padded(array, axis, step, *, after):
-    padding = [(0, 0, 0)] * array.ndim
-    padding[axis] = (0, step, 0) if after else (step, 0, 0)
-    return lax.pad(array, jnp.zeros((), array.dtype), padding)
+def _difference_of_slices(image, axis, step):
+    """As that of the definition, of which several would be stored."""
+    end = image.shape[axis] - step
+    inside = lax.slice_in_dim(image, step, None, axis=axis) - lax.slice_in_dim(
+        image, 0, end, axis=axis
+    )
+    padding = [(0, 0, 0)] * image.ndim
+    padding[axis] = (0, step, 0)
+    return lax.pad(inside, jnp.zeros((), image.dtype), padding)
 
 
 def _field(penalty, image, parameters, steps):

@@ -3,10 +3,7 @@
 import math
 from typing import Any
 
-import jax
 from jax import lax
-
-from jax_imgrad._backends.xla import accumulator
 
 PLATFORM = None
 
@@ -44,8 +41,3 @@ def apart(array):
     # Of two, for XLA takes a reshape that only adds an axis of size 1 for a transpose.
     flat = lax.optimization_barrier(array).reshape(-1)
     return lax.optimization_barrier(flat).reshape(array.shape)
-
-
-def wide(array: jax.Array) -> jax.Array:
-    """In the dtype to accumulate in."""
-    return array.astype(accumulator(array.dtype))

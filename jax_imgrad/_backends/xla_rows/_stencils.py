@@ -1,14 +1,13 @@
 """Stencils: far from the border in long rows; near to it apart, and written over."""
 
-import functools
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jax_imgrad._backends.xla import accumulator
-from jax_imgrad._backends.xla_rows._rows import apart, rows_of, wide
+from jax_imgrad._backends.xla import sums_of_products, wide
+from jax_imgrad._backends.xla_rows._rows import apart, rows_of
 from jax_imgrad._bands import (
     Product,
     apply,
@@ -28,7 +27,7 @@ def stencil(
     """Each result in one loop; or all in one, stacked along a last axis."""
     sums = [[*map(_last_in_turn, row, images)] for row in maps]
     loops = [sums] if stacked else [[terms] for terms in sums]
-    return [_sums_of_products(some, images[0]) for some in loops]
+    return [_in_one_loop(some, images[0]) for some in loops]
 
 
 def _last_in_turn(product, image):
@@ -36,11 +35,11 @@ def _last_in_turn(product, image):
     *first, last = in_turn(product)
     for one in first:
         image = wide(image)
-        image = _sums_of_products([[(one, image)]], image)
+        image = _in_one_loop([[(one, image)]], image)
     return last, image
 
 
-def _sums_of_products(sums, like):
+def _in_one_loop(sums, like):
     """The sum of products times images; or several, stacked."""
     shape = like.shape
     products = [product for terms in sums for product, _ in terms]
@@ -82,9 +81,12 @@ def _far_from_borders(sums, like, borders):
         ]
         return wide(image.reshape(-1, *sizes)[:, *box])
 
-    inside = _stacked(
-        [[apply_inside(p, image, pixels) for p, image in terms] for terms in sums],
-        like.dtype,
+    inside = _one_array(
+        sums_of_products(
+            lambda product, image: apply_inside(product, image, pixels),
+            sums,
+            like.dtype,
+        )
     )
     around = [(width, width, 0) for width in (0, *widths)]
     around += [(0, 0, 0)] * (inside.ndim - len(around))
@@ -93,17 +95,17 @@ def _far_from_borders(sums, like, borders):
 
 def _at_once(sums, dtype):
     """The sums in the form of the definition, with shifts of the images themselves."""
-    zero = jnp.zeros((), accumulator(dtype))
-    shifted = functools.partial(shift_at_once, zero=zero)
-    return _stacked(
-        [[apply(p, wide(image), shifted) for p, image in terms] for terms in sums],
-        dtype,
+    return _one_array(
+        sums_of_products(
+            lambda product, image: apply(product, wide(image), shift_at_once),
+            sums,
+            dtype,
+        )
     )
 
 
-def _stacked(sums, dtype):
-    totals = [functools.reduce(jnp.add, terms).astype(dtype) for terms in sums]
-    return totals[0] if len(totals) == 1 else jnp.stack(totals, axis=-1)
+def _one_array(results):
+    return results[0] if len(results) == 1 else jnp.stack(results, axis=-1)
 
 
 def _ends(image, axis, rows):

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jax_imgrad._backends import xla
-from jax_imgrad._backends.xla import accumulator
-from jax_imgrad._backends.xla_rows._rows import joined, wide
+from jax_imgrad._backends.xla import accumulator, wide
+from jax_imgrad._backends.xla_rows._rows import joined
 from jax_imgrad._types import Penalty
 
 _TERMS = 8  # of one loop: some of more are stored
