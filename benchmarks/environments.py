@@ -83,8 +83,8 @@ def _run(command: list[str]) -> str:
 class Worker:
     """A peer's process, which answers one order at a time."""
 
-    def __init__(self, name: str):
-        """Starts it."""
+    def __init__(self, name: str, installed: bool = False):
+        """Starts it, in its environment or, if all is `installed`, in this one."""
         self.name = name
         self.environment = ENVIRONMENTS[name]
         FOLDER.mkdir(exist_ok=True)
@@ -93,9 +93,11 @@ class Worker:
         variables = {
             "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE.parent), inherited])),
             "TF_CPP_MIN_LOG_LEVEL": "2",
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # others need the GPU too
             "TORCHINDUCTOR_CACHE_DIR": str(FOLDER / "torch_cache"),
         }
-        command = [interpreter(name), str(HERE / "worker.py"), *self.environment.peers]
+        python = sys.executable if installed else interpreter(name)
+        command = [python, str(HERE / "worker.py"), *self.environment.peers]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 command,

@@ -15,14 +15,15 @@ Milliseconds: the median, ± half the distance between the quartiles, of one int
 run of `python benchmarks/run.py`, which says how. **Bold** is the fastest. "ours /
 best" divides our time by the least of the others': above 1, **we lose**. `R` is the
 time to read the image once (`x.sum()`), `C1` to read and write it (`x * 2`), `C2` to
-write two (`x + 1, x * 2`), in the newest JAX. A framework without a function of its own
-for a work computes the formula, as its users write it. An empty cell: it has none, or
-no derivative. Losses are of the whole batch. The gradient of an operator is its
-transpose, of ones, in the first input.
+write two (`x + 1, x * 2`), in the JAX of ours. A framework without a function of its
+own for a work computes the formula, as its users write it. An empty cell: it has none,
+or no derivative. Losses are of the whole batch. The gradient of an operator is its
+transpose, of ones, in the first input. An accelerator is given many calls at once, and
+waited for when all are queued.
 """
 MEMORY = """\
 Memory in MB: by how much the process grows during one call, results included (on
-Linux), and the temporaries of our program, as XLA says.
+Linux, of a CPU), and the temporaries of our program, as XLA says.
 """
 
 

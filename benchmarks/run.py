@@ -24,19 +24,21 @@ import numpy as np
 import report
 from environments import ENVIRONMENTS, HERE, MissingError, Worker
 from tqdm import tqdm
-from work import CASES, QUICK, Case
+from work import ACCELERATED, CASES, QUICK, Case
 
 PAUSE = 0.002  # seconds, in which the threads of the last worker fall asleep
 TOLERANCES = {"float32": 1e-3, "bfloat16": 3e-2}  # of the largest number
 ROUNDS = (5, 15)  # at least and at most; between them the time decides
 
 
-def start(names: list[str]) -> tuple[dict[str, Worker], dict[str, str]]:
+def start(
+    names: list[str], installed: bool
+) -> tuple[dict[str, Worker], dict[str, str]]:
     """The workers there are, and why the others are not."""
     workers, missing = {}, {n: "not asked for" for n in ENVIRONMENTS if n not in names}
     for name in names:
         try:
-            workers[name] = Worker(name)
+            workers[name] = Worker(name, installed)
         except MissingError as reason:
             missing[name] = str(reason)
             print(f"without {name}: {reason}", flush=True)
@@ -122,7 +124,6 @@ def machine() -> dict:
     return {
         "system": platform.system(),
         "machine": platform.machine(),
-        "device": "CPU",
         "cores": os.cpu_count(),
     }
 
@@ -134,15 +135,21 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", choices=known, default=known)
     parser.add_argument("--seconds", type=float, default=180, help="of timing, about")
     parser.add_argument("--output", type=Path, help="a folder, instead of this clone")
+    parser.add_argument(
+        "--installed", action="store_true", help="no environments: all is in this one"
+    )
     parser.add_argument("--quick", action="store_true", help="small images, no peers")
     arguments = parser.parse_args()
     if arguments.quick and arguments.output is None:
         parser.error("--quick measures nothing worth keeping: give it an --output")
     started = time.time()
     names = ["jax"] + ([] if arguments.quick else arguments.peers)
-    cases, rounds = (QUICK, (2, 2)) if arguments.quick else (CASES, ROUNDS)
     load = [os.getloadavg()[0]]
-    workers, missing = start(names)
+    workers, missing = start(names, arguments.installed)
+    on_cpu = workers["jax"].versions["on"] == "cpu"
+    cases, rounds = CASES if on_cpu else ACCELERATED, ROUNDS
+    if arguments.quick:
+        cases, rounds = QUICK, (2, 2)
     each = arguments.seconds / len(cases)
     measured = [measure(case, workers, each, rounds) for case in cases]
     results = {

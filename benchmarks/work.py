@@ -310,6 +310,13 @@ CASES = [
     Case((1, 256, 256, 256, 1), ("variation, l1", "variation, l2")),
     *(Case((1, n, n, 1), CORE) for n in SIZES),
 ]
+ACCELERATED = [
+    Case((64, 512, 512, 3), ALL, KINDS, peers=(*CORE, "sobel_edges", "laplacian")),
+    Case((1, 512, 512, 3), CORE),
+    Case((64, 512, 512, 3), CORE, dtype="bfloat16", peers=()),
+    Case((1, 256, 256, 256, 1), ("variation, l1", "variation, l2")),
+    *(Case((1, n, n, 1), CORE) for n in (*SIZES[3:], 8192)),
+]
 QUICK = [
     Case((2, 24, 32, 3), ALL),
     Case((2, 24, 32, 3), CORE, KINDS, dtype="bfloat16"),

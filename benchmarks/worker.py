@@ -24,8 +24,10 @@ import numpy as np
 from work import FLOORS, VALUE, WORK, Case
 
 # Seconds. A faster call than this is timed several times in a row; in a slower one than
-# that, what it costs to bring back threads and caches does not count.
+# that, what it costs to bring back threads and caches does not count. An accelerator is
+# waited for once, after more of them.
 FAST, SLOW = 1e-3, 20e-3
+FAST_ON_ACCELERATOR = 10e-3
 SAMPLES = 101
 STATUS = Path("/proc/self/status")
 
@@ -82,10 +84,11 @@ class Worker:
         self.rows = []
 
     def versions(self) -> dict[str, str]:
-        """Of Python and the packages."""
+        """Of Python and the packages, and what they compute on."""
         packages = [package for peer in self.peers for package in peer.PACKAGES]
         found = {package: importlib.metadata.version(package) for package in packages}
-        return {"Python": platform.python_version(), **found}
+        python = {"Python": platform.python_version()}
+        return python | found | {"on": self.peers[0].DEVICE}
 
     def prepare(self, fields: dict, only: list[str] | None) -> list[dict]:
         """Every row of a case, each computed once or, with a reason, not at all."""
@@ -117,14 +120,17 @@ class Worker:
     def _first(self, peer, row: dict, function, inputs: list) -> dict:
         try:
             call, temporaries = peer.ready(row["who"], function, row["kind"], inputs)
-            call()
-            result, peak = memory(call)
+            peer.wait(call())
+            on_cpu = peer.DEVICE == "cpu"
+            result, peak = memory(call) if on_cpu else (call(), None)
+            peer.wait(result)
             start = time.perf_counter()
-            call()
+            peer.wait(call())
             seconds = time.perf_counter() - start
         except Exception as error:
             return {"error": f"{type(error).__name__}: {error}"[:500]}
-        self.rows.append((call, max(1, math.ceil(FAST / seconds)), seconds < SLOW))
+        repeats = math.ceil((FAST if on_cpu else FAST_ON_ACCELERATOR) / seconds)
+        self.rows.append((call, peer.wait, max(1, repeats), seconds < SLOW))
         return {
             "index": len(self.rows) - 1,
             "seconds": seconds,
@@ -135,12 +141,13 @@ class Worker:
 
     def time(self, index: int) -> float:
         """Of one call, after one that brings threads and caches back."""
-        call, repeats, cold = self.rows[index]
+        call, wait, repeats, cold = self.rows[index]
         if cold:
-            call()
+            wait(call())
         start = time.perf_counter()
         for _ in range(repeats):
-            call()
+            result = call()
+        wait(result)
         return (time.perf_counter() - start) / repeats
 
 

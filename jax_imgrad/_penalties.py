@@ -27,12 +27,6 @@ def _absolute_jvp(primals, tangents):
     return jnp.abs(x), jnp.real(jnp.conj(jnp.sign(x)) * t)
 
 
-def root(x: jax.Array) -> jax.Array:
-    """The square root of x, for x >= 0."""
-    zero = x == 0
-    return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, x)))
-
-
 def power(x: jax.Array, exponent: float) -> jax.Array:
     """X ** exponent, for x >= 0 and exponent >= 1; derivatives at 0 are 0."""
     zero = x == 0
@@ -42,7 +36,7 @@ def power(x: jax.Array, exponent: float) -> jax.Array:
 @jax.custom_jvp
 def norm(xs: Sequence[jax.Array]) -> jax.Array:
     """The Euclidean norm of several real numbers."""
-    return root(_squares(xs))
+    return jnp.sqrt(_squares(xs))
 
 
 @norm.defjvp
@@ -52,7 +46,7 @@ def _norm_jvp(primals, tangents):
     zero = squares == 0
     along = functools.reduce(jnp.add, [x * t for x, t in zip(xs, ts, strict=True)])
     along = jnp.where(zero, 0, along / jnp.sqrt(jnp.where(zero, 1, squares)))
-    return root(squares), along
+    return norm(xs), along
 
 
 def _squares(xs: Sequence[jax.Array]) -> jax.Array:

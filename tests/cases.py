@@ -1,8 +1,11 @@
-"""One table of shapes and dtypes for every implementation."""
+"""One table of shapes and dtypes for every implementation; what a machine must have."""
+
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 # With the blocks of conftest.py, of the kernels: 32 rows of 128 columns where rows lie
 # in sublanes, which takes 8 n rows and 3 or 5 channels; else 4 rows.
@@ -57,6 +60,20 @@ def random_array(shape, dtype, seed=0):
     if jnp.issubdtype(dtype, jnp.complexfloating):
         normal = normal + 1j * rng.standard_normal(shape)
     return normal.astype(dtype)
+
+
+of_a_cpu = pytest.mark.skipif(
+    jax.default_backend() != "cpu", reason="it is about the programs for a CPU"
+)
+
+
+def mesh_of(mode, **sizes):
+    """Of as many devices along each axis, all of this mode; skips where they lack."""
+    if jax.device_count() < math.prod(sizes.values()):
+        pytest.skip(f"here is {jax.device_count()} device")
+    return jax.make_mesh(
+        tuple(sizes.values()), tuple(sizes), axis_types=(mode,) * len(sizes)
+    )
 
 
 def x64_if(*dtypes):

@@ -6,6 +6,7 @@ import os
 # compiler for a TPU is told which one to compile for, and that there is none here. That
 # for a CPU makes the loops as ever, but spends no time on optimizing each.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # for each worker
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-4")
 os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
@@ -75,6 +76,8 @@ def implementation(request):
     if request.param == "xla":
         yield request.param
         return
+    if jax.default_backend() != "cpu":
+        pytest.skip("kernels are interpreted on a CPU")
     poisoned = pltpu.InterpretParams(uninitialized_memory="nan")
     with pltpu.force_tpu_interpret_mode(poisoned):
         yield request.param

@@ -386,6 +386,8 @@ def test_second_derivatives_add_up_to_the_laplacian():
 @boundaries
 def test_no_padded_copy_and_no_temporary(boundary):
     """None but of what is near to the border; JAX 0.10 copies a result once."""
+    if boundary == "wrap" and jax.default_backend() != "cpu":
+        pytest.skip("an accelerator stores an image")
     image = jax.ShapeDtypeStruct((1, 2048, 2048, 3), "float32")
     images = 1.2 if jax.__version_info__ < (0, 11) else 0.05
     little = images * math.prod(image.shape) * 4

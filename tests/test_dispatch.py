@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cases import mesh_of, of_a_cpu
 from jax.sharding import AxisType
 
 import jax_imgrad as jig
@@ -98,6 +99,7 @@ def test_the_kernel_is_refused_for_unknown_sizes():
         )
 
 
+@of_a_cpu
 def test_a_refusal_is_not_remembered():
     """What is refused on a CPU runs there when interpreted, and the reverse."""
     from jax.experimental.pallas import tpu as pltpu
@@ -118,7 +120,7 @@ def test_stencils_of_one_device(platform):
         )
 
     def lowered(device_count, implementation=None):
-        mesh = jax.make_mesh((device_count,), ("x",), axis_types=(AxisType.Auto,))
+        mesh = mesh_of(AxisType.Auto, x=device_count)
         sharding = jax.NamedSharding(mesh, jax.P("x"))
         image = jax.ShapeDtypeStruct((8, 16, 24, 3), "float32", sharding=sharding)
         traced = jax.jit(gradient, static_argnums=1).trace(image, implementation)

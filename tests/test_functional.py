@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import loss_oracle as oracle
 import numpy as np
 import pytest
-from cases import random_array, x64_if
+from cases import mesh_of, of_a_cpu, random_array, x64_if
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
@@ -424,7 +424,7 @@ def value_and_derivative(image):
 
 
 def sharded(image, spec, mode):
-    mesh = jax.make_mesh((8,), ("x",), axis_types=(mode,))
+    mesh = mesh_of(mode, x=8)
     return jax.device_put(image, NamedSharding(mesh, spec))
 
 
@@ -453,6 +453,7 @@ def test_sharded_images(spec, mode, implementation):
     assert " dot(" not in text
 
 
+@of_a_cpu
 @pytest.mark.parametrize("function", [tv, value_and_derivative])
 def test_on_one_cpu_none_is_by_rows(function):
     image = jax.ShapeDtypeStruct((4, 40, 200, 3), "float32")

@@ -8,7 +8,7 @@ import loss_oracle as oracle
 import numpy as np
 import optax
 import pytest
-from cases import random_array
+from cases import mesh_of, random_array
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -411,7 +411,7 @@ def test_eval_shape(name):
     ids=["batch", "rows", "columns"],
 )
 def test_sharded_images(name, options, spec, mode):
-    mesh = jax.make_mesh((8,), ("x",), axis_types=(mode,))
+    mesh = mesh_of(mode, x=8)
     shape = (8, 16, 24, 3)
     given, valid = arrays(name, shape), mask(shape)
     expected = getattr(oracle, name)(*given, where=valid, **options)
@@ -436,7 +436,7 @@ def test_sharded_images(name, options, spec, mode):
 
 @every_kind
 def test_a_mask_on_one_device_of_sharded_images(name, options):
-    mesh = jax.make_mesh((8,), ("x",), axis_types=(AxisType.Explicit,))
+    mesh = mesh_of(AxisType.Explicit, x=8)
     given, valid = arrays(name, (2, 16, 6, 3)), mask((2, 16, 6, 3))
     placed = [jax.device_put(a, NamedSharding(mesh, P(None, "x"))) for a in given]
     with jax.set_mesh(mesh):
@@ -457,7 +457,7 @@ def test_guides_of_few_and_many_channels(channels):
     )
     close(exported.call(field, guide), expected)
     if channels in (4, 8):
-        mesh = jax.make_mesh((4,), ("x",), axis_types=(AxisType.Explicit,))
+        mesh = mesh_of(AxisType.Explicit, x=4)
         sharding = NamedSharding(mesh, P(None, None, None, "x"))
         with jax.set_mesh(mesh):
             sharded = jax.device_put(guide, sharding)
@@ -466,7 +466,7 @@ def test_guides_of_few_and_many_channels(channels):
 
 @every_kind
 def test_vmap_over_and_beside_a_sharded_axis(name, options):
-    mesh = jax.make_mesh((4, 2), ("x", "y"), axis_types=(AxisType.Explicit,) * 2)
+    mesh = mesh_of(AxisType.Explicit, x=4, y=2)
     given = arrays(name, (4, 2, 8, 6, 3))
     sharding = NamedSharding(mesh, P("x", None, "y"))
     placed = [jax.device_put(a, sharding) for a in given]
@@ -477,7 +477,7 @@ def test_vmap_over_and_beside_a_sharded_axis(name, options):
 
 @pytest.mark.parametrize("name", WAYS)
 def test_rows_are_refused_where_they_are_explicitly_sharded(name):
-    mesh = jax.make_mesh((8,), ("x",), axis_types=(AxisType.Explicit,))
+    mesh = mesh_of(AxisType.Explicit, x=8)
     sharding = NamedSharding(mesh, P(None, "x"))
     placed = [jax.device_put(a, sharding) for a in arrays(name, (1, 16, 6, 3))]
     with pytest.raises(NotImplementedError, match="would gather an image"):

@@ -119,11 +119,12 @@ def test_the_border_of_the_pair_does_not_count(implementation):
     np.testing.assert_array_equal(ours, expected)
 
 
-def test_the_mask_of_other_platforms(monkeypatch):
-    """On a GPU and a TPU the mask is a constant; here, that one in its place."""
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_the_masks_of_other_platforms(monkeypatch, platform):
+    """They are others on a GPU and on a TPU; here, those in the place of a CPU's."""
 
     def elsewhere(*operands, default, **platforms):
-        return default(*operands)
+        return platforms.get(platform, default)(*operands)
 
     monkeypatch.setattr(jax.lax, "platform_dependent", elsewhere)
     jax.clear_caches()
@@ -132,6 +133,13 @@ def test_the_mask_of_other_platforms(monkeypatch):
     for ours, wide in zip(pair, oracle.image_gradients(image), strict=True):
         assert_same(ours, wide, "float32")
     assert_same(jig.divergence(pair), oracle.divergence(*pair), "float32")
+    smooth = jax.grad(
+        lambda x: jig.losses.total_variation(
+            x, penalty="l2", reduction="sum", implementation="xla"
+        ).sum()
+    )
+    flow = -2 * oracle.divergence(*oracle.image_gradients(image))
+    np.testing.assert_allclose(smooth(image), flow, atol=1e-5)
     jax.clear_caches()
 
 

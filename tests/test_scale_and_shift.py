@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import random_array
+from cases import mesh_of, random_array
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -167,7 +167,7 @@ def test_vmap():
 @pytest.mark.parametrize("mode", [AxisType.Auto, AxisType.Explicit])
 @pytest.mark.parametrize("spec", [P("x"), P(None, "x")], ids=["batch", "rows"])
 def test_sharded_images(spec, mode):
-    mesh = jax.make_mesh((8,), ("x",), axis_types=(mode,))
+    mesh = mesh_of(mode, x=8)
     given, valid = pair((8, 16, 6, 3)), mask((8, 16, 6, 3))
     placed = [jax.device_put(a, NamedSharding(mesh, spec)) for a in (*given, valid)]
     aligned = jax.jit(lambda p, t, v: losses.scale_and_shift(p, t, where=v))

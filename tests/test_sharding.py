@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
-from cases import random_array
+from cases import mesh_of, of_a_cpu, random_array
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -30,8 +30,7 @@ layouts = pytest.mark.parametrize("layout", SPECS)
 
 
 def shard(image, layout, mode):
-    devices, names = ((4, 2), ("x", "y")) if "and" in layout else ((8,), ("x",))
-    mesh = jax.make_mesh(devices, names, axis_types=(mode,) * len(names))
+    mesh = mesh_of(mode, **({"x": 4, "y": 2} if "and" in layout else {"x": 8}))
     return jax.device_put(image, NamedSharding(mesh, SPECS[layout]))
 
 
@@ -51,6 +50,7 @@ def loss(image):
     return sum(jnp.sum(jnp.sin(part)) for part in jig.image_gradients(image))
 
 
+@of_a_cpu
 def test_there_are_several_devices():
     assert jax.device_count() >= 8
 
@@ -137,7 +137,7 @@ def test_a_pair_that_is_sharded_in_part():
 def test_vmap_of_one_of_a_pair_over_a_sharded_axis():
     dys = random_array((8, 2, 5, 6, 3), "float32")
     dx = random_array((2, 5, 6, 3), "float32", seed=1)
-    mesh = jax.make_mesh((8,), ("x",), axis_types=(AxisType.Explicit,))
+    mesh = mesh_of(AxisType.Explicit, x=8)
     with jax.set_mesh(mesh):
         sharded = jax.device_put(dys, NamedSharding(mesh, P("x")))
         ours = jax.vmap(lambda dy: jig.divergence((dy, jnp.asarray(dx))))(sharded)
@@ -148,7 +148,7 @@ def test_vmap_of_one_of_a_pair_over_a_sharded_axis():
 def test_shard_map_of_a_pair_that_varies_in_part():
     dy = random_array((8, 5, 6, 3), "float32")
     dx = random_array((1, 5, 6, 3), "float32", seed=1)
-    mesh = jax.make_mesh((8,), ("x",), axis_types=(AxisType.Auto,))
+    mesh = mesh_of(AxisType.Auto, x=8)
 
     @functools.partial(jax.shard_map, mesh=mesh, in_specs=(P("x"), P()), out_specs=P())
     def derivative(dy, dx):

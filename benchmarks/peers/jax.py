@@ -11,6 +11,7 @@ from work import BOTH, FLOORS, GRADIENT, KINDS, WORK, Layout
 import jax_imgrad as jig
 
 PACKAGES = ("jax", "jaxlib", "numpy")
+DEVICE = jax.devices()[0].device_kind
 DTYPES = ("float32", "bfloat16")
 KINDS = KINDS  # which of them there are
 
@@ -35,6 +36,11 @@ def functions(name: str, ndim: int) -> dict:
     return {"ours": ours, **found} if ours else found
 
 
+def wait(result) -> None:
+    """Until it is there."""
+    jax.block_until_ready(result)
+
+
 def our_function(name: str, layout: Layout):
     """With the losses averaged over the batch, as one trains on them."""
     work = WORK[name]
@@ -56,7 +62,10 @@ def our_function(name: str, layout: Layout):
 
 
 def ready(who: str, function, kind: str, inputs: list):
-    """A call without arguments, and the bytes of its temporaries as XLA says."""
+    """A call without arguments, and the bytes of its temporaries as XLA says.
+
+    An accelerator has calls waiting, where a CPU would compute several at once.
+    """
     arguments = inputs
     if kind != "value":
         shapes = jax.eval_shape(function, *inputs)
@@ -70,6 +79,8 @@ def ready(who: str, function, kind: str, inputs: list):
     timed = jax.jit(function)
     compiled = timed.lower(*arguments).compile()
     temporaries = compiled.memory_analysis().temp_size_in_bytes
+    if DEVICE != "cpu":
+        return lambda: timed(*arguments), temporaries
     return lambda: jax.block_until_ready(timed(*arguments)), temporaries
 
 

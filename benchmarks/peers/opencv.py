@@ -2,11 +2,13 @@
 
 import cv2
 import numpy as np
+from peers.numpy import DEVICE as DEVICE
 from peers.numpy import DTYPES as DTYPES
 from peers.numpy import KINDS as KINDS
 from peers.numpy import get as get
 from peers.numpy import put as put
 from peers.numpy import ready as ready
+from peers.numpy import wait as wait
 
 PACKAGES = ("opencv-python-headless",)
 _ORDERS = ((0, 1), (1, 0))

@@ -1,11 +1,13 @@
 """scikit-image, channel by channel: its filters smooth along all other axes."""
 
 import numpy as np
+from peers.numpy import DEVICE as DEVICE
 from peers.numpy import DTYPES as DTYPES
 from peers.numpy import KINDS as KINDS
 from peers.numpy import get as get
 from peers.numpy import put as put
 from peers.numpy import ready as ready
+from peers.numpy import wait as wait
 from skimage import filters
 
 PACKAGES = ("scikit-image", "scipy")

@@ -12,6 +12,8 @@ from torch.nn import functional
 from work import BOTH, VALUE, WORK, Layout
 
 PACKAGES = ("torch", "kornia", "torchmetrics", "numpy")
+ON_GPU = torch.cuda.is_available()
+DEVICE = torch.cuda.get_device_name() if ON_GPU else "cpu"
 DTYPES = ("float32", "bfloat16")
 KINDS = (VALUE, BOTH)
 # One formula, several penalties, with and without a derivative: each is a program.
@@ -63,12 +65,13 @@ OWN = {
 def put(array: np.ndarray, dtype: str) -> torch.Tensor:
     """With channels first, where PyTorch has them."""
     first = np.ascontiguousarray(np.moveaxis(array, -1, 1))
-    return torch.from_numpy(first).to(getattr(torch, dtype))
+    device = "cuda" if ON_GPU else "cpu"
+    return torch.from_numpy(first).to(device, getattr(torch, dtype))
 
 
 def get(result: torch.Tensor, ndim: int) -> np.ndarray:
     """With the channels of an image of `ndim` axes last."""
-    array = result.detach().float().numpy()
+    array = result.detach().float().cpu().numpy()
     return np.moveaxis(array, 1, ndim - 1) if array.ndim >= ndim else array
 
 
@@ -83,6 +86,13 @@ def functions(name: str, ndim: int) -> dict:
         who: known[name] for who, known in OWN.items() if name in known and ndim == 4
     }
     return {"PyTorch": formula, "torch.compile": formula, **own}
+
+
+def wait(result) -> None:
+    """Until it is there."""
+    del result
+    if ON_GPU:
+        torch.cuda.synchronize()
 
 
 def ready(who: str, function, kind: str, inputs: list):

@@ -11,7 +11,7 @@ from jax_imgrad import _checks
 from jax_imgrad._backends.xla import accumulator
 from jax_imgrad._masks import Reduction, reduced, without_invalid
 from jax_imgrad._penalties import charbonnier
-from jax_imgrad._shift import has_next, shift
+from jax_imgrad._shift import has_next, has_previous, shift
 from jax_imgrad._types import Numbers
 
 _TAPS = 0.05, 0.25, 0.4  # of the pixels two apart, of the neighbors, of the pixel
@@ -112,8 +112,7 @@ def _smoothed(image: jax.Array, axes: tuple[int, ...]) -> jax.Array:
 
 def _beside(image: jax.Array, axis: int, step: int) -> jax.Array:
     """The next pixel, or for -1 the previous one; at the border, the pixel itself."""
-    there = has_next(image, axis)
-    there = there if step == 1 else lax.rev(there, (axis,))
+    there = has_next(image, axis) if step == 1 else has_previous(image, axis)
     return jnp.where(there, shift(image, axis, step), image)
 
 
