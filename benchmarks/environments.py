@@ -87,6 +87,8 @@ class Worker:
         """Starts it, in its environment or, if all is `installed`, in this one."""
         self.name = name
         self.environment = ENVIRONMENTS[name]
+        if installed and self.environment.label:
+            raise MissingError("it is another version than the one installed")
         FOLDER.mkdir(exist_ok=True)
         self.log = FOLDER / f"{name}.log"
         inherited = os.environ.get("PYTHONPATH")

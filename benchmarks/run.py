@@ -7,8 +7,9 @@ a peer in its own process and environment (peers/). All are timed in turn, round
 round, one process at a time, so that what else the machine does falls on all alike.
 Inputs lie ready in each framework, results are waited for and dropped, and every row is
 checked against the others before it is timed. A sample is one call that brings threads
-and caches back, and then as many timed ones as fill a millisecond. Writes
-benchmarks/results.json, docs/benchmarks.md and its picture.
+and caches back, and then as many timed ones as fill a millisecond; on an accelerator
+10 milliseconds, waited for together. Writes benchmarks/results.json, docs/benchmarks.md
+and its picture.
 """
 
 import argparse
@@ -38,7 +39,12 @@ def start(
     workers, missing = {}, {n: "not asked for" for n in ENVIRONMENTS if n not in names}
     for name in names:
         try:
-            workers[name] = Worker(name, installed)
+            workers[name] = worker = Worker(name, installed)
+            ours, theirs = (w.versions["on"] for w in (workers["jax"], worker))
+            if ours != theirs:
+                worker.close()
+                del workers[name]
+                raise MissingError(f"it computes on {theirs}, and JAX on {ours}")
         except MissingError as reason:
             missing[name] = str(reason)
             print(f"without {name}: {reason}", flush=True)
@@ -144,6 +150,8 @@ def main() -> None:
         parser.error("--quick measures nothing worth keeping: give it an --output")
     started = time.time()
     names = ["jax"] + ([] if arguments.quick else arguments.peers)
+    if arguments.output:
+        arguments.output.mkdir(parents=True, exist_ok=True)
     load = [os.getloadavg()[0]]
     workers, missing = start(names, arguments.installed)
     on_cpu = workers["jax"].versions["on"] == "cpu"

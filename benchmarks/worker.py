@@ -146,6 +146,7 @@ class Worker:
             wait(call())
         start = time.perf_counter()
         for _ in range(repeats):
+            result = None  # dropped, before the next one is computed
             result = call()
         wait(result)
         return (time.perf_counter() - start) / repeats

@@ -1,6 +1,8 @@
 """What an image is: every check, and every error sentence, of the front door."""
 
 import functools
+import math
+import operator
 import os
 from typing import Any
 
@@ -78,7 +80,7 @@ def check_image_rank(name: str, array: jax.Array, or_one: bool = False) -> None:
 
 def as_fields(name: str, value: Any, axes: Any) -> list[jax.Array]:
     """`value` as arrays of one shape and dtype, one for each of the axes."""
-    count = 1 if isinstance(axes, int) else len(axes)
+    count = len(as_integers("axes", axes))
     if not (isinstance(value, tuple | list) and len(value) == count > 0):
         got = type(value).__name__
         if isinstance(value, tuple | list):
@@ -105,16 +107,42 @@ def check_option(name: str, value: Any, choices: tuple[Any, ...]) -> None:
         raise ValueError(f"{name} must be one of {names}, got {value!r}")
 
 
-def check_at_least(name: str, value: Any, least: float) -> None:
-    """Raises ValueError unless `value` is a Python number of at least `least`."""
-    if not isinstance(value, int | float) or not value >= least:
-        raise ValueError(f"{name} must be a number of at least {least}, got {value!r}")
+def is_number(value: Any) -> bool:
+    """Whether it is a finite real number of Python or NumPy."""
+    number = isinstance(value, int | float | np.integer | np.floating)
+    return number and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_at_least(name: str, value: Any, least: int, whole: bool = False) -> None:
+    """Raises ValueError unless `value` is a number of at least `least`."""
+    fits = is_number(value) and value >= least
+    if not fits or (whole and value != int(value)):
+        kind = "a whole number" if whole else "a number"
+        raise ValueError(f"{name} must be {kind} of at least {least}, got {value!r}")
+
+
+def check_parameter(name: str, value: Any, or_zero: bool = False) -> None:
+    """Raises ValueError for a number that is not positive; an array may be traced."""
+    if isinstance(value, jax.Array | np.ndarray):
+        return
+    if not (is_number(value) and (value > 0 or (or_zero and value == 0))):
+        kind = "at least 0" if or_zero else "positive"
+        raise ValueError(f"{name} must be a number, {kind}, or an array, got {value!r}")
+
+
+def check_real(name: str, dtype: np.dtype) -> None:
+    """Raises TypeError for complex numbers."""
+    if dtype.kind == "c":
+        raise TypeError(
+            f"{name} must be real, got {dtype}; pass {name}.real or abs({name})"
+        )
 
 
 def as_real_images(**images: Any) -> list[jax.Array]:
     """Batches of images of one shape, as floats of one dtype; by their names."""
     arrays = {name: as_array(name, image) for name, image in images.items()}
     for name, array in arrays.items():
+        check_real(name, array.dtype)
         difference_dtype(name, array.dtype, jnp.float32)  # says what is not a number
         if array.ndim < 2:
             raise ValueError(
@@ -143,18 +171,29 @@ def check_same_but_last(name: str, array: jax.Array, as_: str, other: jax.Array)
         )
 
 
+def as_integers(name: str, value: Any) -> tuple[int, ...]:
+    """One integer, or several."""
+    try:
+        return tuple(map(operator.index, value if np.ndim(value) else (value,)))
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{name} must be an integer or a tuple of them, got {value!r}"
+        ) from error
+
+
 def as_axes(axes: Any, name: str, array: jax.Array) -> tuple[int, ...]:
     """Axes of `array` other than the first, counted from it, in increasing order."""
-    wanted = (axes,) if isinstance(axes, int) else tuple(axes)
+    wanted = as_integers("axes", axes)
     counted = sorted(axis + array.ndim if axis < 0 else axis for axis in wanted)
     if (
         not counted
         or len({*counted}) != len(counted)
         or not all(0 < axis < array.ndim for axis in counted)
     ):
+        few = f"; give one image its batch axis with {name}[None]"
         raise ValueError(
             f"axes must be different axes of {name}, which has {array.ndim}, and not "
-            f"its batch axis 0, got {axes}"
+            f"its batch axis 0, got {axes}{few if array.ndim < 4 else ''}"
         )
     return tuple(counted)
 

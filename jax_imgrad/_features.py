@@ -147,7 +147,7 @@ def gradient_orientation(
         raise ValueError(f"axes must be two or more for an angle, got {axes}")
     products = _stencils.gradient(*_options.taps(operator, scale), along)
     held = _options.float_dtype("x", array.dtype, dtype)
-    _options.check_real("x", held)
+    _checks.check_real("x", held)
     parts = derivatives(array, products, where, held, implementation, jointly=True)
     angles = _angles(parts)
     return angles[0] if len(angles) == 1 else angles
@@ -213,7 +213,7 @@ def structure_tensor(
     along = _options.along("x", array, axes, boundary, spacing)
     products = _stencils.gradient(*_options.taps(operator, scale), along)
     held = accumulator(_options.float_dtype("x", array.dtype, dtype))
-    _options.check_real("x", held)
+    _checks.check_real("x", held)
     parts = derivatives(array, products, where, held, implementation, jointly=True)
     valid = _checks.as_mask(where, "x", array)
     window = _stencils.window(_options.as_sigma("sigma", sigma), along)

@@ -242,8 +242,9 @@ def total_variation(
         \sum_{ijc} |I_{i+1,jc} - I_{ijc}| + |I_{i,j+1,c} - I_{ijc}|
 
     These are the numbers of `tf.image.total_variation`, and its derivative, 0 where two
-    neighbors are equal. Sums are taken in at least float32 or int32, so that they do
-    not overflow on the way, and integers do not wrap around.
+    neighbors are equal. Sums are taken in at least float32 or int32: those of float16
+    do not overflow on the way. Bytes can exceed int32 from 4 million of them on:
+    convert larger images of integers to float32 first.
     `jax_imgrad.losses.total_variation` has other penalties, means, masks and volumes.
 
     Args:

@@ -29,7 +29,7 @@ def along(
     for one in boundaries:
         _checks.check_option("boundary", one, BOUNDARIES)
     for one in spacings:
-        if not (_is_number(one) and one > 0):
+        if not (_checks.is_number(one) and one > 0):
             raise ValueError(
                 f"spacing must be a positive number, or one for each axis, got "
                 f"{spacing!r}; reverse an axis with jax.numpy.flip"
@@ -52,7 +52,7 @@ def taps(operator: Any, scale: Any) -> tuple[Operator, Scale]:
 
 def as_sigma(name: str, *sigma: Any) -> float:
     """The width of a Gaussian, if it reaches another pixel."""
-    if len(sigma) != 1 or not _is_number(sigma[0]) or not sigma[0] >= 0.125:
+    if len(sigma) != 1 or not _checks.is_number(sigma[0]) or not sigma[0] >= 0.125:
         raise ValueError(
             f"{name} must have one sigma, of at least 0.125 pixels, got {sigma}"
         )
@@ -102,14 +102,6 @@ def float_dtype(name: str, given: np.dtype, requested: DTypeLike | None) -> np.d
     return dtype
 
 
-def check_real(name: str, dtype: np.dtype) -> None:
-    """Raises TypeError for complex numbers."""
-    if dtype.kind == "c":
-        raise TypeError(
-            f"{name} must be real, got {dtype}; pass {name}.real or abs({name})"
-        )
-
-
 def divergence_dtype(
     name: str,
     given: np.dtype,
@@ -150,7 +142,7 @@ def _whole(name: str, given: np.dtype, products: tuple[Product, ...]) -> np.dtyp
 
 def _axes(name: str, array: jax.Array, axes: Any) -> tuple[int, ...]:
     """Different axes of `array`, in the order given, counted from its first."""
-    wanted = (axes,) if isinstance(axes, int) else tuple(axes)
+    wanted = _checks.as_integers("axes", axes)
     counted = tuple(a + array.ndim if a < 0 else a for a in wanted)
     if (
         not counted
@@ -163,11 +155,6 @@ def _axes(name: str, array: jax.Array, axes: Any) -> tuple[int, ...]:
             f"got {axes}{hint}"
         )
     return counted
-
-
-def _is_number(value: Any) -> bool:
-    number = isinstance(value, int | float | np.integer | np.floating)
-    return number and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _each(name: str, value: Any, count: int) -> tuple[Any, ...]:

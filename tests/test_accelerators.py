@@ -89,6 +89,16 @@ def temporaries(compiled):
     return memory.temp_size_in_bytes / max(1, memory.argument_size_in_bytes)
 
 
+def test_images_are_summed_one_by_one_beside_their_field(h100):
+    """Not all at once, which a GPU does in many times the time."""
+
+    def mean(image):
+        return losses.total_variation(image, reduction="sum").mean()
+
+    compiled = compiled_for(h100, jax.value_and_grad(mean), (64, 512, 512, 3))
+    assert "f32[64]" in compiled.as_text().partition("ENTRY")[2]
+
+
 TPU_SHAPES = [
     *[(2, 37, 130, c) for c in (1, 2, 3, 4, 7, 8, 12, 16, 64, 127, 128)],
     (16, 512, 512, 3),

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import pytest
 import report
 import run
+from environments import MissingError, Worker
 from test_conventions import PUBLIC
 from work import CASES, FLOORS, KINDS, QUICK, WORK, Case
 
@@ -72,6 +73,23 @@ def test_picture(folder):
     for top, left in [(0, 0), (0, width), (height, 0), (height, width)]:
         panel = red[top : top + height, left : left + width]
         assert panel.any(0).sum() > width / 3, "a line of ours goes through each panel"
+
+
+def test_what_is_installed_is_one_version_on_one_device(monkeypatch):
+    with pytest.raises(MissingError, match="another version than the one installed"):
+        Worker("jax_oldest", installed=True)
+
+    class Elsewhere:
+        def __init__(self, name, installed):
+            self.versions = {"on": {"jax": "cpu", "torch": "a GPU"}[name]}
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(run, "Worker", Elsewhere)
+    workers, missing = run.start(["jax", "torch"], installed=True)
+    assert list(workers) == ["jax"]
+    assert missing["torch"] == "it computes on a GPU, and JAX on cpu"
 
 
 def test_every_public_function_is_measured():

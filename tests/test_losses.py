@@ -522,10 +522,27 @@ def test_refusals_of_every_loss(name):
         no(ValueError, f"axes must be different axes of {first}", *given, axes=axes)
     no(TypeError, "where must be bool, got float32", *given, where=given[0])
     no(ValueError, "where must broadcast to", *given, where=mask()[..., 0])
-    no(TypeError, first, *[a.astype("complex64") for a in given])
+    for axes in ("12", (1.0, 2), None):
+        no(TypeError, "axes must be an integer or a tuple", *given, axes=axes)
+    one = [a[0] for a in given]
+    no(ValueError, rf"one image its batch axis with {first}\[None\]", *one)
+    no(TypeError, "must be real, got complex", *[a.astype("complex64") for a in given])
     no(TypeError, f"{first} must be an array, got 'photo.png'", "photo.png", *given[1:])
     line = [np.ones(3, "float32")] * len(given)
     no(ValueError, f"{first} must have a batch axis", *line)
+
+
+def test_numbers_of_numpy_are_numbers():
+    pair = arrays("gradient_matching")
+    for name, options, alike in (
+        ("gradient_matching", {"scales": np.int64(2)}, {"scales": 2}),
+        ("gradient_difference", {"alpha": np.float32(2)}, {"alpha": 2}),
+        ("gradient_difference", {"axes": np.int64(1)}, {"axes": 1}),
+        ("gradient_difference", {"axes": np.array([1, 2])}, {"axes": (1, 2)}),
+        ("laplacian_edge", {"scale": np.float32(0.5)}, {"scale": 0.5}),
+    ):
+        loss = getattr(losses, name)
+        np.testing.assert_array_equal(loss(*pair, **options), loss(*pair, **alike))
 
 
 @pytest.mark.parametrize("name", WAYS)
@@ -548,7 +565,24 @@ def test_refusals_of_one_loss():
     refused(
         ValueError, "guide must have the shape of", "edge_aware_smoothness", one, other
     )
-    for alpha in (0.5, float("nan"), jnp.ones(())):
+    for scale in (0.0, -1.0, float("nan"), "big"):
+        for name, *given in (("total_variation", one), ("laplacian_edge", one, one)):
+            refused(
+                ValueError, "scale must be a number, pos", name, *given, scale=scale
+            )
+    edge_aware = "edge_aware_smoothness", one, one
+    refused(ValueError, "scale must be", *edge_aware, scale=0)
+    refused(ValueError, "edge_weight must be a number, at", *edge_aware, edge_weight=-1)
+    for scales in (0, 2.7, True, jnp.ones((), int)):
+        refused(
+            ValueError,
+            "scales must be a whole number of at least 1",
+            "gradient_matching",
+            one,
+            one,
+            scales=scales,
+        )
+    for alpha in (0.5, float("nan"), float("inf"), jnp.ones(())):
         refused(
             ValueError, "alpha must be", "gradient_difference", one, one, alpha=alpha
         )

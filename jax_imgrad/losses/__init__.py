@@ -1,7 +1,7 @@
 """Losses made of image gradients: one number for each image, to be differentiated.
 
-Every loss here is a penalty of the differences of neighboring pixels. Images have a
-batch axis first, and `axes` says along which ones to take differences: rows and columns
+A loss here is a penalty of the differences of neighboring pixels. Images have a batch
+axis first, and `axes` says along which ones to take differences: rows and columns
 of `[B, H, W, C]` by default, as well those of a volume `[B, D, H, W, C]`.
 
 - `where=` marks the valid pixels. A difference counts if all its pixels are valid, and

@@ -110,6 +110,8 @@ def edge_aware_smoothness(
     _checks.check_option("penalty", penalty, ("l1", "charbonnier"))
     _checks.check_option("edge_weighting", edge_weighting, tuple(_EDGES))
     _checks.check_option("reduction", reduction, ("mean", "sum"))
+    _checks.check_parameter("scale", scale)
+    _checks.check_parameter("edge_weight", edge_weight, or_zero=True)
     (field,) = _checks.as_real_images(field=field)
     (guide,) = _checks.as_real_images(guide=guide)
     _checks.check_same_but_last("guide", guide, "field", field)

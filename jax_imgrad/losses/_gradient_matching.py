@@ -80,7 +80,7 @@ def gradient_matching(
       via transfer learning" (DenseDepth), arXiv:1812.11941.
     """
     _checks.check_option("reduction", reduction, ("mean", "batch_mean", "sum"))
-    _checks.check_at_least("scales", scales, 1)
+    _checks.check_at_least("scales", scales, 1, whole=True)
     pair = _checks.as_real_images(predictions=predictions, targets=targets)
     counted = _checks.as_axes(axes, "predictions", pair[0])
     valid = _checks.as_mask(where, "predictions", pair[0])

@@ -75,6 +75,7 @@ def laplacian_edge(
       a compact image code", IEEE Transactions on Communications 31, 1983.
     """
     _checks.check_option("reduction", reduction, ("mean", "sum"))
+    _checks.check_parameter("scale", scale)
     pair = _checks.as_real_images(predictions=predictions, targets=targets)
     counted = _checks.as_axes(axes, "predictions", pair[0])
     valid = _checks.as_mask(where, "predictions", pair[0])

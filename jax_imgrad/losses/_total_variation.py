@@ -99,7 +99,10 @@ def total_variation(
             f"{axes} of {array.ndim} axes"
         )
     valid = _checks.as_mask(where, "image", array)
-    scale = _SCALES[penalty] if scale is None else scale
+    if scale is None:
+        scale = _SCALES[penalty]
+    else:
+        _checks.check_parameter("scale", scale)
     return _total_variation(
         array,
         jnp.asarray(scale, accumulator(array.dtype)),

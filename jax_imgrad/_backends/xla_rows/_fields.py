@@ -79,7 +79,7 @@ def _fields(penalty, images, parameters, steps):
 
 
 def _difference_of_slices(image, axis, step):
-    """As that of the definition, of which several would be stored."""
+    """The definition's, made of slices: of its shifts XLA would store several."""
     end = image.shape[axis] - step
     inside = lax.slice_in_dim(image, step, None, axis=axis) - lax.slice_in_dim(
         image, 0, end, axis=axis
