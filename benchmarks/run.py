@@ -39,12 +39,14 @@ def start(
     workers, missing = {}, {n: "not asked for" for n in ENVIRONMENTS if n not in names}
     for name in names:
         try:
-            workers[name] = worker = Worker(name, installed)
-            ours, theirs = (w.versions["on"] for w in (workers["jax"], worker))
+            worker = Worker(name, installed)
+            ours, theirs = (
+                w.versions["on"] for w in (workers.get("jax", worker), worker)
+            )
             if ours != theirs:
                 worker.close()
-                del workers[name]
                 raise MissingError(f"it computes on {theirs}, and JAX on {ours}")
+            workers[name] = worker
         except MissingError as reason:
             missing[name] = str(reason)
             print(f"without {name}: {reason}", flush=True)
