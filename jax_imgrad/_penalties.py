@@ -5,6 +5,7 @@ a total variation made of those pushes on a constant image, or is NaN there. Her
 are 0 at 0, as in TensorFlow and PyTorch, and every second derivative is finite.
 """
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 
@@ -42,15 +43,29 @@ def norm(xs: Sequence[jax.Array]) -> jax.Array:
 @norm.defjvp
 def _norm_jvp(primals, tangents):
     (xs,), (ts,) = primals, tangents
-    squares = _squares(xs)
-    zero = squares == 0
-    along = functools.reduce(jnp.add, [x * t for x, t in zip(xs, ts, strict=True)])
-    along = jnp.where(zero, 0, along / jnp.sqrt(jnp.where(zero, 1, squares)))
-    return norm(xs), along
+    return norm(xs), _inner(xs, ts) * _inverse_root(_squares(xs))
+
+
+@jax.custom_jvp
+def _inverse_root(x: jax.Array) -> jax.Array:
+    """1/√x, and 0 at 0."""
+    return jnp.where(x == 0, 0, lax.rsqrt(x))
+
+
+@_inverse_root.defjvp
+def _inverse_root_jvp(primals, tangents):
+    (x,), (t,) = primals, tangents
+    inverse = _inverse_root(x)
+    # In this order nothing overflows where x is the square of a small number.
+    return inverse, -0.5 * t * inverse * inverse * inverse
 
 
 def _squares(xs: Sequence[jax.Array]) -> jax.Array:
-    return functools.reduce(jnp.add, [x * x for x in xs])
+    return _inner(xs, xs)
+
+
+def _inner(xs: Sequence[jax.Array], ys: Sequence[jax.Array]) -> jax.Array:
+    return functools.reduce(jnp.add, [x * y for x, y in zip(xs, ys, strict=True)])
 
 
 def length(xs: Sequence[jax.Array]) -> jax.Array:
@@ -77,31 +92,49 @@ def square(x: jax.Array) -> jax.Array:
     return x * x
 
 
-def huber(x: jax.Array, delta: jax.Array) -> jax.Array:
+def _size(xs: Sequence[jax.Array]) -> jax.Array:
+    """The Euclidean norm; of one number its absolute value, with an exact sign."""
+    return norm(xs) if len(xs) > 1 else absolute(xs[0])
+
+
+def _huber(xs: Sequence[jax.Array], delta: jax.Array) -> jax.Array:
     """x²/(2δ) where |x| <= δ, and |x| - δ/2 beyond."""
-    size = absolute(x)
-    return jnp.where(size <= delta, x * x * (0.5 / delta), size - delta / 2)
+    size = _size(xs)
+    return jnp.where(size <= delta, _squares(xs) * (0.5 / delta), size - delta / 2)
 
 
 @jax.custom_jvp
-def charbonnier(x: jax.Array, epsilon: jax.Array) -> jax.Array:
+def charbonnier(xs: Sequence[jax.Array], epsilon: jax.Array) -> jax.Array:
     """sqrt(x² + ε²) - ε, for ε > 0."""
     # In this form nothing cancels: it is 0 at 0, and not a rounding error.
-    return x * x / (jnp.sqrt(x * x + epsilon * epsilon) + epsilon)
+    squares = _squares(xs)
+    return squares / (jnp.sqrt(squares + epsilon * epsilon) + epsilon)
 
 
 @charbonnier.defjvp
 def _charbonnier_jvp(primals, tangents):
-    (x, epsilon), (t, s) = primals, tangents
-    value = charbonnier(x, epsilon)
-    return value, (x * t - value * s) / jnp.sqrt(x * x + epsilon * epsilon)
+    (xs, epsilon), (ts, s) = primals, tangents
+    value = charbonnier(xs, epsilon)
+    along = _inner(xs, ts) - value * s
+    return value, along / jnp.sqrt(_squares(xs) + epsilon * epsilon)
 
 
+# Of a vector, by its length alone.
 PENALTIES = {
-    "l1": lambda x, scale: absolute(x),
-    "l2": lambda x, scale: square(x),
-    "huber": huber,
+    "l1": lambda xs, scale: _size(xs),
+    "l2": lambda xs, scale: _squares(xs),
+    "huber": _huber,
     "charbonnier": charbonnier,
+}
+
+# Their derivatives by the length, divided by the length: of its square.
+_WEIGHTS = {
+    "l1": lambda squares, scale: _inverse_root(squares),
+    "l2": lambda squares, scale: jnp.full_like(squares, 2),
+    "huber": lambda squares, scale: jnp.where(
+        squares <= square(scale), 1 / scale, _inverse_root(squares)
+    ),
+    "charbonnier": lambda squares, scale: lax.rsqrt(squares + scale * scale),
 }
 
 
@@ -109,20 +142,59 @@ PENALTIES = {
 def variation(name: str, isotropic: bool = False) -> Penalty:
     """The penalty of every difference, or of the length of all those of a pixel.
 
-    Its parameters are the scale of the penalty, and for each difference which ones are
+    Its parameters are the scale of the penalty, and for each axis which differences are
     valid, or nothing where all are.
     """
     rho = PENALTIES[name]
 
     def penalty(differences, parameters):
         scale, *valid = parameters
-        parts = [d for along in differences for d in along]
-        if valid:
-            parts = [jnp.where(v, d, 0) for v, d in zip(valid, parts, strict=True)]
-        if isotropic and name == "l1":
-            return norm(parts)
+        parts = _valid_parts(differences, valid)
         if isotropic:
-            parts = [norm(parts)]
-        return functools.reduce(jnp.add, [rho(part, scale) for part in parts])
+            return rho(parts, scale)
+        return functools.reduce(jnp.add, [rho([part], scale) for part in parts])
 
     return penalty
+
+
+def _valid_parts(differences, valid) -> list[jax.Array]:
+    """All the differences of a pixel, 0 where they are not valid."""
+    if not valid:
+        return [d for along in differences for d in along]
+    return [
+        jnp.where(v, d, 0)
+        for along in differences
+        for v, d in zip(valid, along, strict=True)
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Coupled:
+    """The penalty of the length of all differences of a pixel of one image.
+
+    Its channels, the last axis, are so many images to the penalty, whose arguments have
+    that axis no more. Its derivative by a difference d is `weight * d`, with one weight
+    for all channels of a pixel: that of `half_quadratic`, if its weights are held.
+    """
+
+    name: str
+
+    def __call__(self, differences, parameters) -> jax.Array:
+        return variation(self.name, True)(differences, parameters)
+
+    def weights(self, differences, parameters) -> list[jax.Array]:
+        """One for all axes, or one for each, which is 0 where none is valid."""
+        scale, *valid = parameters
+        squares = _squares(_valid_parts(differences, valid))
+        weight = _WEIGHTS[self.name](squares, scale)
+        return [jnp.where(v, weight, 0) for v in valid] or [weight]
+
+
+def half_quadratic(differences, weights) -> jax.Array:
+    """Half the weighted squares of the differences of one image."""
+    (along,) = differences
+    if len(weights) == 1:
+        weights = [*weights] * len(along)
+    parts = [jnp.where(w == 0, 0, d) for w, d in zip(weights, along, strict=True)]
+    parts = [0.5 * w * d * d for w, d in zip(weights, parts, strict=True)]
+    return functools.reduce(jnp.add, parts)

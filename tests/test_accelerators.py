@@ -273,3 +273,20 @@ def test_a_loss_and_its_derivative_store_nothing(h100, tpus, penalty):
             compiled = compiled_for(device, function, SHAPE)
             assert kernels(compiled)["XLA"] <= 3
             assert temporaries(compiled) <= 0.01
+
+
+@pytest.mark.parametrize("penalty", ["l1", "charbonnier"])
+def test_coupled_channels_store_one_weight_a_pixel(h100, tpus, penalty):
+    def loss(image):
+        return losses.total_variation(
+            image, penalty=penalty, channel_coupling=True
+        ).sum()
+
+    image = (16, 512, 512, 3)
+    for device, most in ((h100, 5), (tpus[0], 9)):
+        value = compiled_for(device, loss, image)
+        assert kernels(value)["XLA"] <= 4
+        assert temporaries(value) <= 0.01
+        both = compiled_for(device, jax.value_and_grad(loss), image)
+        assert kernels(both)["XLA"] <= most
+        assert temporaries(both) <= 0.45

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
 
 from jax_imgrad._functional import functional
-from jax_imgrad._penalties import PENALTIES, absolute, variation
+from jax_imgrad._penalties import PENALTIES, Coupled, absolute, variation
 
 # Rows of less than 128 numbers are joined, and a row of 192 is one.
 CASES = [
@@ -369,6 +369,106 @@ def test_a_constant_image_is_left_alone(name, isotropic, implementation):
         lambda s: tv(image, s, name, isotropic, (1, 2), implementation).sum()
     )
     assert by_scale(0.7) == 0
+
+
+# Of coupled channels: several, or more than are read side by side on a CPU.
+COUPLED = [
+    ((1, 1, 1, 3), (1, 2)),
+    ((2, 1, 9, 3), (1, 2)),
+    ((2, 9, 1, 3), (1, 2)),
+    ((2, 2, 2, 4), (1, 2)),
+    ((2, 5, 6, 1), (1, 2)),
+    ((2, 13, 30, 3), (1, 2)),
+    ((1, 40, 70, 4), (1, 2)),
+    ((2, 9, 30, 5), (1, 2)),
+    ((2, 40, 31, 2), (1,)),
+    ((2, 5, 60, 3), (2,)),
+    ((40, 30, 3), (1,)),
+    ((1, 211, 3), (1,)),
+    ((2, 4, 5, 7, 3), (1, 2, 3)),
+    ((2, 4, 5, 17, 3), (1, 3)),
+    ((2, 0, 5, 3), (1, 2)),
+]
+
+
+def coupled(image, scale, *masks, name="l1", axes=(1, 2), implementation=None):
+    """`[B]`, of the length of the gradient over the channels too."""
+    return functional(
+        Coupled(name),
+        [image],
+        [jnp.asarray(scale, jnp.float32), *masks],
+        axes=axes,
+        implementation=implementation,
+    )
+
+
+def apart(image, scale, *masks, name="l1", axes=(1, 2)):
+    """The same, of channels that are taken apart by the caller."""
+    channels = [image[..., channel] for channel in range(image.shape[-1])]
+    return functional(
+        variation(name, True),
+        channels,
+        [jnp.asarray(scale, jnp.float32), *(mask[..., 0] for mask in masks)],
+        axes=axes,
+        implementation="xla",
+    )
+
+
+def values_and_derivatives(function, image, *given):
+    def loss(image, *given):
+        return weighted_sum(lambda image: function(image, *given), image)
+
+    return jax.value_and_grad(loss, (0, 1), has_aux=True)(image, *given)
+
+
+@both
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(("shape", "axes"), COUPLED)
+def test_coupled_channels(shape, axes, masked, implementation):
+    image = jnp.asarray(random_array(shape, "float32"))
+    masks = []
+    if masked:
+        bits = np.random.default_rng(0).random((len(axes), *shape[:-1], 1)) > 0.2
+        masks = [jnp.broadcast_to(mask, shape) for mask in bits]
+    ours = functools.partial(coupled, axes=axes, implementation=implementation)
+    expected = functools.partial(apart, axes=axes)
+    close(
+        values_and_derivatives(ours, image, 0.7, *masks),
+        values_and_derivatives(expected, image, 0.7, *masks),
+        3e-5,
+    )
+
+
+@both
+@pytest.mark.parametrize("name", PENALTIES)
+def test_penalties_of_coupled_channels(name, implementation):
+    image = jnp.asarray(random_array((2, 5, 30, 3), "float32"))
+    ours = functools.partial(coupled, name=name, implementation=implementation)
+    expected = functools.partial(apart, name=name)
+    close(
+        values_and_derivatives(ours, image, 0.7),
+        values_and_derivatives(expected, image, 0.7),
+        3e-5,
+    )
+    small = image[:1, :2, :3]
+    second = [jax.hessian(lambda x, f=f: f(x, 0.7).sum()) for f in (ours, expected)]
+    close(second[0](small), second[1](small), 3e-5)
+    flat = second[0](0 * small)
+    assert np.isfinite(flat).all()
+    # Far below its scale, a penalty is c times a square.
+    curvature = {"l1": 0, "l2": 2, "huber": 1 / 0.7, "charbonnier": 1 / 0.7}[name]
+    assert flat[0, 0, 0, 0, 0, 0, 0, 0] == pytest.approx(2 * curvature)
+
+
+@both
+def test_vmap_over_coupled_channels(implementation):
+    images = random_array((2, 3, 5, 30, 3), "float32")
+    scales = np.float32([0.3, 0.7])
+    ours = functools.partial(coupled, name="huber", implementation=implementation)
+    expected = functools.partial(apart, name="huber")
+    both = [functools.partial(values_and_derivatives, f) for f in (ours, expected)]
+    each = [both[1](*given) for given in zip(images, scales, strict=True)]
+    close(jax.vmap(both[0])(images, scales), stack(each), 3e-5)
 
 
 @both

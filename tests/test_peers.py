@@ -34,7 +34,7 @@ def edges(image, other):
 OURS = {
     "kornia inverse_depth_smoothness_loss": smoothness,
     "kornia total_variation": total_variation_of_channels,
-    "kornia charbonnier_loss": lambda image, other: [charbonnier(image - other, 1.0)],
+    "kornia charbonnier_loss": lambda image, other: [charbonnier([image - other], 1.0)],
     "torchmetrics total_variation": lambda image, _: [jig.total_variation(image)],
     "torchmetrics image_gradients": lambda image, _: jig.image_gradients(image),
     "torch laplacian_edge": edges,

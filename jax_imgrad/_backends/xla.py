@@ -21,6 +21,7 @@ import numpy as np
 from jax import lax
 
 from jax_imgrad._bands import Product, Shifted, apply
+from jax_imgrad._penalties import Coupled, half_quadratic
 from jax_imgrad._shift import has_next, has_previous, shift, shift_along
 from jax_imgrad._types import Penalty
 
@@ -93,7 +94,16 @@ def functional(
     axes: tuple[int, ...],
 ) -> jax.Array:
     """The sum of the penalty over the pixels of each image, `[B]`."""
+    if isinstance(penalty, Coupled):
+        images, parameters = channels_of(images[0], parameters)
     return _sum(penalty(_differences(images, axes), parameters))
+
+
+def channels_of(image: jax.Array, parameters: Sequence[jax.Array]):
+    """The channels as so many images, and parameters of their shape."""
+    channels = [image[..., channel] for channel in range(image.shape[-1])]
+    # A parameter is the same in all the channels of a pixel.
+    return channels, [p[..., 0] if p.ndim else p for p in parameters]
 
 
 def functional_and_field(
@@ -108,6 +118,16 @@ def functional_and_field(
     What enters it left its neighbor, and is computed anew from the pixels there: the
     flux moved instead, or the differences, would have to be stored.
     """
+    if isinstance(penalty, Coupled):
+        total = functional(penalty, images, parameters, axes)
+        channels, parameters = channels_of(images[0], parameters)
+        # They take all channels to compute, and all need them: they are stored.
+        weights = lax.optimization_barrier(
+            penalty.weights(_differences(channels, axes), parameters)
+        )
+        weights = [jnp.broadcast_to(w[..., None], images[0].shape) for w in weights]
+        _, fields = functional_and_field(half_quadratic, images, weights, axes)
+        return lax.optimization_barrier(total), fields
     differences = _differences(images, axes)
     values, out = flux(penalty, differences, parameters)
     fields = [jnp.zeros_like(along[0]) for along in differences]

@@ -154,43 +154,41 @@ def _edge_aware_smoothness(
 ):
     if valid is None:
         valid = jnp.ones_like(field, bool)
-    field = without_invalid(field, valid)
-    guide = without_invalid(guide, valid.any(-1, keepdims=True))
     wide = accumulator(field.dtype)
-    size = 1
+    field = without_invalid(field, valid)
+    guide = without_invalid(guide, valid.any(-1, keepdims=True)).astype(wide)
+    size = whole = 1
     if mean_normalized:
         # The differences of d/m are those of d, over m, and rho(x/m) with a scale e is
         # rho(x)/m with em. Divided first, the pixels may be rounded differently, and
         # the differences of a constant not be 0.
         size = absolute(_mean(field.astype(wide), valid) + 1e-7)
-        if penalty != "l1":
+        if penalty == "l1" and field.shape[-1] == 1:
+            # One number for an image, by which its sum is divided as well.
+            size, whole = 1, size.reshape(-1)
+        elif penalty != "l1":
             scale = jnp.broadcast_to(scale * size, field.shape)
+    counts = valid_differences(valid, axes, order)
     weights = []
-    parts = _channels(guide.astype(wide))
-    for axis, counts in zip(axes, valid_differences(valid, axes, order), strict=True):
-        edges = [
-            _EDGES[edge_weighting](edge_weight * difference(part, axis, order))
-            for part in parts
-        ]
-        edges = functools.reduce(jnp.add, [e.sum(-1, keepdims=True) for e in edges])
-        edges = edges / guide.shape[-1]
-        weight = jnp.where(counts, jnp.exp(-edges), 0)
+    for axis, counted in zip(axes, counts, strict=True):
+        edges = _edges(guide, axis, order, edge_weight, edge_weighting)
+        weight = jnp.where(counted, jnp.exp(-edges), 0)
         if reduction == "mean":
-            number = count(counts, field.shape, wide)
+            number = count(counted, field.shape, wide)
             weight = ratio(weight, number.reshape(-1, *[1] * (field.ndim - 1)))
         weights.append(weight / size)
     total = functools.partial(
         functional, _weighted(penalty), implementation=implementation
     )
     if order == 1:
-        return total([field], [scale, *weights], axes=axes)
+        return total([field], [scale, *weights], axes=axes) / whole
     # Second differences are the first ones of an image of differences, of another image
     # along each axis. Those that the border cuts off have the weight 0.
     parts = [
         total([difference(field.astype(wide), axis)], [scale, weight], axes=(axis,))
         for axis, weight in zip(axes, weights, strict=True)
     ]
-    return functools.reduce(jnp.add, parts)
+    return functools.reduce(jnp.add, parts) / whole
 
 
 @functools.cache
@@ -199,10 +197,20 @@ def _weighted(penalty: str) -> Penalty:
 
     def weighted(differences, parameters):
         (along,), (scale, *weights) = differences, parameters
-        parts = [w * rho(d, scale) for w, d in zip(weights, along, strict=True)]
+        parts = [w * rho([d], scale) for w, d in zip(weights, along, strict=True)]
         return functools.reduce(jnp.add, parts)
 
     return weighted
+
+
+def _edges(guide, axis, order, edge_weight, edge_weighting):
+    """How much there is of an edge of the guide at each pixel."""
+    edges = [
+        _EDGES[edge_weighting](edge_weight * difference(part, axis, order))
+        for part in _channels(guide)
+    ]
+    edges = [edge.sum(-1, keepdims=True) for edge in edges]
+    return functools.reduce(jnp.add, edges) / guide.shape[-1]
 
 
 def _channels(guide: jax.Array) -> list[jax.Array]:

@@ -90,7 +90,7 @@ def _laplacian_edge(predictions, targets, scale, valid, axes, reduction):
     residual -= without_invalid(targets, valid).astype(scale.dtype)
     kept = _every_second(residual, axes)
     coarse = jnp.where(kept, 2 ** len(axes) * _smoothed(residual, axes), 0)
-    penalties = charbonnier(residual - _smoothed(coarse, axes), scale)
+    penalties = charbonnier([residual - _smoothed(coarse, axes)], scale)
     if valid is not None:
         valid = _all_valid(_all_valid(valid, axes) | ~kept, axes)
         penalties = jnp.where(valid, penalties, 0)

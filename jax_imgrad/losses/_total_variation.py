@@ -11,7 +11,7 @@ from jax_imgrad import _checks
 from jax_imgrad._backends.xla import accumulator
 from jax_imgrad._functional import functional
 from jax_imgrad._masks import Reduction, reduced, valid_differences, without_invalid
-from jax_imgrad._penalties import PENALTIES, variation
+from jax_imgrad._penalties import PENALTIES, Coupled, variation
 from jax_imgrad._types import Implementation, Numbers
 
 _SCALES = {"l1": 0.0, "l2": 0.0, "huber": 1.0, "charbonnier": 1e-3}
@@ -120,16 +120,16 @@ def total_variation(
 def _total_variation(
     image, scale, valid, penalty, isotropic, coupled, axes, reduction, implementation
 ):
-    images = [image]
-    if coupled and image.shape[-1]:
-        # The channels are so many images, with one penalty of them all.
-        images = [image[..., c] for c in range(image.shape[-1])]
-        valid = None if valid is None else valid.all(-1)
+    rho, shape = variation(penalty, isotropic), image.shape
+    if coupled and shape[-1]:
+        rho, shape = Coupled(penalty), (*shape[:-1], 1)
+        valid = None if valid is None else valid.all(-1, keepdims=True)
+    masks = valid_differences(valid, axes)
     total = functional(
-        variation(penalty, isotropic),
-        [without_invalid(image, valid) for image in images],
-        [scale, *valid_differences(valid, axes) * len(images)],
+        rho,
+        [without_invalid(image, valid)],
+        [scale, *(jnp.broadcast_to(mask, image.shape) for mask in masks)],
         axes=axes,
         implementation=implementation,
     )
-    return reduced(total, valid, images[0].shape, reduction)
+    return reduced(total, valid, shape, reduction)

@@ -13,6 +13,7 @@ from jax_imgrad._backends import xla
 from jax_imgrad._backends.xla import flux, wide
 from jax_imgrad._backends.xla_rows._rows import apart, joined
 from jax_imgrad._backends.xla_rows._sums import functional
+from jax_imgrad._penalties import Coupled, half_quadratic
 from jax_imgrad._shift import shift
 from jax_imgrad._types import Penalty
 
@@ -29,20 +30,35 @@ def functional_and_field(
     shape = images[0].shape
     if 0 in shape:
         return xla.functional_and_field(penalty, images, parameters, axes)
-    if len(images) > 1 and shape[0] > 1 and math.prod(shape[1:]) >= _LARGE:
+    several = len(images) > 1
+    if several and shape[0] > 1 and math.prod(shape[1:]) >= _LARGE:
         return _one_by_one(penalty, images, parameters, axes)
     total = functional(penalty, images, parameters, axes)
+    if isinstance(penalty, Coupled):
+        parameters = _weights(penalty, images[0], parameters, axes)
+        penalty = half_quadratic
+    parameters = lax.optimization_barrier(list(parameters))
     rows, parameters, steps = joined([*map(apart, images)], parameters, axes)
-    if len(images) == 1:
-        fields = [_field(penalty, rows[0], parameters, steps)]
-    else:
-        fields = _fields(penalty, rows, parameters, steps)
+    fields = (_fields if several else _field)(penalty, rows, parameters, steps)
     # The last barrier leaves them the shape of the images, in which they are scaled in
     # place; with the reshape in the same loop, they would be written twice.
     return total, [
         lax.optimization_barrier(apart(field.astype(image.dtype)).reshape(shape))
         for field, image in zip(fields, images, strict=True)
     ]
+
+
+def _weights(penalty, image, parameters, axes):
+    """Of a penalty of coupled channels: one for each pixel, stored for each number."""
+    channels, parameters = xla.channels_of(image, parameters)
+    rows, parameters, steps = joined(
+        lax.optimization_barrier(channels), parameters, axes
+    )
+    weights = lax.optimization_barrier(
+        penalty.weights(_differences(rows, steps), parameters)
+    )
+    weights = [w.reshape(*image.shape[:-1], 1) for w in weights]
+    return lax.optimization_barrier([jnp.broadcast_to(w, image.shape) for w in weights])
 
 
 def _one_by_one(penalty, images, parameters, axes):
@@ -61,11 +77,8 @@ def _one_by_one(penalty, images, parameters, axes):
 def _fields(penalty, images, parameters, steps):
     """For each of several images, of which the flux is stored: it depends on all."""
     along = list(enumerate(steps, start=1))
-    differences = [
-        [_difference_of_slices(image, *at) for at in along]
-        for image in map(wide, images)
-    ]
-    flows = lax.optimization_barrier(flux(penalty, differences, parameters)[1])
+    flows = flux(penalty, _differences(images, steps), parameters)[1]
+    flows = lax.optimization_barrier(flows)
     return [
         functools.reduce(
             jnp.add,
@@ -75,6 +88,15 @@ def _fields(penalty, images, parameters, steps):
             ],
         )
         for flow in flows
+    ]
+
+
+def _differences(images, steps):
+    """Of each image along each axis."""
+    along = list(enumerate(steps, start=1))
+    return [
+        [_difference_of_slices(image, *at) for at in along]
+        for image in map(wide, images)
     ]
 
 
@@ -89,11 +111,12 @@ def _difference_of_slices(image, axis, step):
     return lax.pad(inside, jnp.zeros((), image.dtype), padding)
 
 
-def _field(penalty, image, parameters, steps):
+def _field(penalty, images, parameters, steps):
     """For one image: the flux is computed twice, where it leaves and where it enters.
 
     In an array of its own it would be written and read again.
     """
+    (image,) = images
     field: Any = 0
     for axis, step in enumerate(steps, start=1):
         flows = []
@@ -115,7 +138,7 @@ def _field(penalty, image, parameters, steps):
             flows.append(flow[axis - 1])
         leave, enter = flows
         field = field + enter - leave
-    return field
+    return [field]
 
 
 def _difference(image, axis, steps, at):

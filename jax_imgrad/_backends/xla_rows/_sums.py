@@ -14,11 +14,13 @@ from jax import lax
 from jax_imgrad._backends import xla
 from jax_imgrad._backends.xla import accumulator, wide
 from jax_imgrad._backends.xla_rows._rows import joined
+from jax_imgrad._penalties import Coupled
 from jax_imgrad._types import Penalty
 
 _TERMS = 8  # of one loop: some of more are stored
 _LOOPS = 4
 _FEW = 2**14  # numbers, to be summed in one loop
+_MOST_CHANNELS = 4  # to be read side by side: of each, all the numbers are read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,20 +62,28 @@ def functional(
     shape = images[0].shape
     if 0 in shape:
         return xla.functional(penalty, images, parameters, axes)
+    channels = 1
+    if isinstance(penalty, Coupled):
+        if shape[-1] <= _MOST_CHANNELS and not any(p.ndim for p in parameters):
+            channels = shape[-1]
+        else:
+            images, parameters = xla.channels_of(images[0], parameters)
     images, parameters, steps = joined(images, parameters, axes)
     total = jnp.zeros(images[0].shape[0], accumulator(images[0].dtype)).real
     for has_next in itertools.product((True, False), repeat=len(steps)):
-        box = functools.partial(_box, steps=steps, has_next=has_next)
+        box = functools.partial(_box, steps=steps, has_next=has_next, channels=channels)
+        windows = [(image, c) for image in images for c in range(channels)]
+        here = [box(image, channel=c) for image, c in windows]
         nexts = [
             [
-                box(image, shifted=axis) if moves else None
+                box(image, channel=c, shifted=axis) if moves else None
                 for axis, moves in enumerate(has_next, start=1)
             ]
-            for image in images
+            for image, c in windows
         ]
-        pixels = ([*map(box, images)], nexts, [*map(box, parameters)])
-        if 0 not in pixels[0][0].shape:
-            total += _sum(functools.partial(_values, penalty), pixels)
+        pixels = (here, nexts, [*map(box, parameters)])
+        if 0 not in here[0].shape:
+            total += _sum(functools.partial(_values, penalty), pixels, channels)
     return total.reshape(shape[0], -1).sum(1)
 
 
@@ -88,17 +98,22 @@ def _values(penalty, pixels):
     return penalty(differences, [parameter.read() for parameter in parameters])
 
 
-def _sum(values: Callable[[Any], jax.Array], parts: Any) -> jax.Array:
-    """The sums, over all axes but the first, of a function of parts of one shape."""
+def _sum(values: Callable[[Any], jax.Array], parts: Any, every: int) -> jax.Array:
+    """The sums, over all axes but the first, of a function of parts of one shape.
+
+    Of the last axis, of the numbers at 0, `every`, twice that and so on.
+    """
     shape = jax.tree.leaves(parts)[0].shape
-    if math.prod(shape) <= _FEW:
-        return values(parts).sum(tuple(range(1, len(shape))))
     last = len(shape) - 1
     axis = max(range(1, last), key=shape.__getitem__, default=last)
     axis = axis if shape[axis] >= _TERMS else last
     terms = min(_TERMS, shape[axis])
     loops = min(_LOOPS, shape[axis] // terms)
     rows = shape[axis] // (terms * loops)
+    if axis == last:
+        rows -= rows % every
+    if math.prod(shape) <= _FEW or rows == 0:
+        return values(parts)[..., ::every].sum(tuple(range(1, len(shape))))
     done = terms * loops * rows
 
     def cut(*span):
@@ -114,24 +129,29 @@ def _sum(values: Callable[[Any], jax.Array], parts: Any) -> jax.Array:
         added = [term(i) for i in range(loop * terms, (loop + 1) * terms)]
         added = functools.reduce(jnp.add, added)
         sums = lax.optimization_barrier(added if sums is None else sums + added)
+    sums = sums[..., ::every]
     ones = jnp.ones(sums.shape[-1], sums.dtype)
     total = jnp.dot(sums, ones, precision="highest")
     total = total.sum(tuple(range(1, last)))
     if done == shape[axis]:
         return total
-    return total + _sum(values, cut(done, shape[axis]))
+    return total + _sum(values, cut(done, shape[axis]), every)
 
 
-def _box(array, steps, has_next, shifted=0):
+def _box(array, steps, has_next, channels, channel=0, shifted=0):
     """The pixels that have a next one along some axes, and along the others are last.
 
-    Or, if `shifted` is an axis, those that are their next ones along it.
+    Or, if `shifted` is an axis, those that are their next ones along it. A box of one
+    of several `channels` begins at that channel of its first pixel, and ends at that of
+    its last: read side by side, the boxes hold all channels of a pixel at its first
+    number, and at the others what is not to be counted.
     """
     box = _Part(array, tuple(slice(0, size) for size in array.shape))
     for axis, (step, moves) in enumerate(zip(steps, has_next, strict=True), start=1):
         if array.ndim:
             size = array.shape[axis]
+            others = channels - 1 if axis == len(steps) else 0
             start, stop = (0, size - step) if moves else (size - step, size)
-            by = step if axis == shifted else 0
-            box = box.cut(axis, start + by, stop + by)
+            by = (channel if others else 0) + (step if axis == shifted else 0)
+            box = box.cut(axis, start + by, stop + by - others)
     return box
