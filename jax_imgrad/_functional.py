@@ -39,8 +39,9 @@ def functional(
     """The sum of `penalty` over the pixels of each image.
 
     Args:
-      penalty: a pointwise function of the differences, see `_types.Penalty`. It is part
-        of the compiled program, so it must be one object from call to call.
+      penalty: a pointwise function of the differences, see `_types.Penalty`; or
+        `_penalties.Coupled`, of one image. It is part of the compiled program, so it
+        must be one object from call to call.
       images: arrays of one shape `[B, ...]` and dtype.
       parameters: of the penalty: numbers, or arrays of the shape of the images.
       axes: along which to take differences, in increasing order, 0 not among them.

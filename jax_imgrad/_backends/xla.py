@@ -119,15 +119,7 @@ def functional_and_field(
     flux moved instead, or the differences, would have to be stored.
     """
     if isinstance(penalty, Coupled):
-        total = functional(penalty, images, parameters, axes)
-        channels, parameters = channels_of(images[0], parameters)
-        # They take all channels to compute, and all need them: they are stored.
-        weights = lax.optimization_barrier(
-            penalty.weights(_differences(channels, axes), parameters)
-        )
-        weights = [jnp.broadcast_to(w[..., None], images[0].shape) for w in weights]
-        _, fields = functional_and_field(half_quadratic, images, weights, axes)
-        return lax.optimization_barrier(total), fields
+        return _by_weights(penalty, images[0], parameters, axes)
     differences = _differences(images, axes)
     values, out = flux(penalty, differences, parameters)
     fields = [jnp.zeros_like(along[0]) for along in differences]
@@ -145,6 +137,21 @@ def functional_and_field(
     total = lax.optimization_barrier(_sum(values))
     dtypes = [image.dtype for image in images]
     return total, [f.astype(d) for f, d in zip(fields, dtypes, strict=True)]
+
+
+def _by_weights(penalty, image, parameters, axes):
+    """The same, of coupled channels: the flux is a weight times a difference.
+
+    It takes all channels of a pixel to compute its weights, and all need them: they are
+    stored.
+    """
+    total = functional(penalty, [image], parameters, axes)
+    channels, parameters = channels_of(image, parameters)
+    weights = penalty.weights(_differences(channels, axes), parameters)
+    weights = lax.optimization_barrier(weights)
+    weights = [jnp.broadcast_to(w[..., None], image.shape) for w in weights]
+    _, fields = functional_and_field(half_quadratic, [image], weights, axes)
+    return lax.optimization_barrier(total), fields
 
 
 def flux(penalty: Penalty, differences, parameters):

@@ -37,6 +37,7 @@ def functional_and_field(
     if isinstance(penalty, Coupled):
         parameters = _weights(penalty, images[0], parameters, axes)
         penalty = half_quadratic
+    # Else what makes them would be computed anew for each neighbor.
     parameters = lax.optimization_barrier(list(parameters))
     rows, parameters, steps = joined([*map(apart, images)], parameters, axes)
     fields = (_fields if several else _field)(penalty, rows, parameters, steps)
@@ -51,14 +52,12 @@ def functional_and_field(
 def _weights(penalty, image, parameters, axes):
     """Of a penalty of coupled channels: one for each pixel, stored for each number."""
     channels, parameters = xla.channels_of(image, parameters)
-    rows, parameters, steps = joined(
-        lax.optimization_barrier(channels), parameters, axes
-    )
-    weights = lax.optimization_barrier(
-        penalty.weights(_differences(rows, steps), parameters)
-    )
+    channels = lax.optimization_barrier(channels)
+    rows, parameters, steps = joined(channels, parameters, axes)
+    weights = penalty.weights(_differences(rows, steps), parameters)
+    weights = lax.optimization_barrier(weights)
     weights = [w.reshape(*image.shape[:-1], 1) for w in weights]
-    return lax.optimization_barrier([jnp.broadcast_to(w, image.shape) for w in weights])
+    return [jnp.broadcast_to(w, image.shape) for w in weights]
 
 
 def _one_by_one(penalty, images, parameters, axes):
