@@ -56,7 +56,7 @@ def _inverse_root(x: jax.Array) -> jax.Array:
 def _inverse_root_jvp(primals, tangents):
     (x,), (t,) = primals, tangents
     inverse = _inverse_root(x)
-    # In this order nothing overflows where x is the square of a small number.
+    # In this order nothing overflows, forward, where x is a small number's square.
     return inverse, -0.5 * t * inverse * inverse * inverse
 
 
@@ -127,10 +127,10 @@ PENALTIES = {
     "charbonnier": charbonnier,
 }
 
-# Their derivatives by the length, divided by the length: of its square.
+# Their derivatives by the length, divided by the length: of its square. There is none
+# of l2, whose sum is the same with channels coupled or not.
 _WEIGHTS = {
     "l1": lambda squares, scale: _inverse_root(squares),
-    "l2": lambda squares, scale: jnp.full_like(squares, 2),
     "huber": lambda squares, scale: jnp.where(
         squares <= square(scale), 1 / scale, _inverse_root(squares)
     ),
@@ -174,7 +174,7 @@ class Coupled:
 
     Its channels, the last axis, are so many images to the penalty, whose arguments have
     that axis no more. Its derivative by a difference d is `weight * d`, with one weight
-    for all channels of a pixel: that of `half_quadratic`, if its weights are held.
+    for all channels of a pixel: that of `half_quadratic`, for which it is a constant.
     """
 
     name: str
@@ -182,19 +182,14 @@ class Coupled:
     def __call__(self, differences, parameters) -> jax.Array:
         return variation(self.name, True)(differences, parameters)
 
-    def weights(self, differences, parameters) -> list[jax.Array]:
-        """One for all axes, or one for each, which is 0 where none is valid."""
+    def weight(self, differences, parameters) -> jax.Array:
+        """Of each pixel."""
         scale, *valid = parameters
         squares = _squares(_valid_parts(differences, valid))
-        weight = _WEIGHTS[self.name](squares, scale)
-        return [jnp.where(v, weight, 0) for v in valid] or [weight]
+        return _WEIGHTS[self.name](squares, scale)
 
 
-def half_quadratic(differences, weights) -> jax.Array:
-    """Half the weighted squares of the differences of one image."""
-    (along,) = differences
-    if len(weights) == 1:
-        weights = [*weights] * len(along)
-    parts = [jnp.where(w == 0, 0, d) for w, d in zip(weights, along, strict=True)]
-    parts = [0.5 * w * d * d for w, d in zip(weights, parts, strict=True)]
-    return functools.reduce(jnp.add, parts)
+def half_quadratic(differences, parameters) -> jax.Array:
+    """Half the weighted squares: the weight is in the place of the scale."""
+    weight, *valid = parameters
+    return weight * (0.5 * _squares(_valid_parts(differences, valid)))

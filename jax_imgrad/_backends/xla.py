@@ -99,7 +99,9 @@ def functional(
     return _sum(penalty(_differences(images, axes), parameters))
 
 
-def channels_of(image: jax.Array, parameters: Sequence[jax.Array]):
+def channels_of(
+    image: jax.Array, parameters: Sequence[jax.Array]
+) -> tuple[list[jax.Array], list[jax.Array]]:
     """The channels as so many images, and parameters of their shape."""
     channels = [image[..., channel] for channel in range(image.shape[-1])]
     # A parameter is the same in all the channels of a pixel.
@@ -119,7 +121,7 @@ def functional_and_field(
     flux moved instead, or the differences, would have to be stored.
     """
     if isinstance(penalty, Coupled):
-        return _by_weights(penalty, images[0], parameters, axes)
+        return _by_weight(penalty, images[0], parameters, axes)
     differences = _differences(images, axes)
     values, out = flux(penalty, differences, parameters)
     fields = [jnp.zeros_like(along[0]) for along in differences]
@@ -139,18 +141,18 @@ def functional_and_field(
     return total, [f.astype(d) for f, d in zip(fields, dtypes, strict=True)]
 
 
-def _by_weights(penalty, image, parameters, axes):
+def _by_weight(penalty, image, parameters, axes):
     """The same, of coupled channels: the flux is a weight times a difference.
 
-    It takes all channels of a pixel to compute its weights, and all need them: they are
+    It takes all channels of a pixel to compute its weight, and all need it: it is
     stored.
     """
     total = functional(penalty, [image], parameters, axes)
-    channels, parameters = channels_of(image, parameters)
-    weights = penalty.weights(_differences(channels, axes), parameters)
-    weights = lax.optimization_barrier(weights)
-    weights = [jnp.broadcast_to(w[..., None], image.shape) for w in weights]
-    _, fields = functional_and_field(half_quadratic, [image], weights, axes)
+    channels, given = channels_of(image, parameters)
+    weight = penalty.weight(_differences(channels, axes), given)
+    weight = lax.optimization_barrier(weight)[..., None]
+    given = [jnp.broadcast_to(weight, image.shape), *parameters[1:]]
+    _, fields = functional_and_field(half_quadratic, [image], given, axes)
     return lax.optimization_barrier(total), fields
 
 

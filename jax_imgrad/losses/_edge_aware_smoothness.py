@@ -157,16 +157,17 @@ def _edge_aware_smoothness(
     wide = accumulator(field.dtype)
     field = without_invalid(field, valid)
     guide = without_invalid(guide, valid.any(-1, keepdims=True)).astype(wide)
-    size = whole = 1
+    divisor = total_divisor = 1  # of the weights, or of their sum
     if mean_normalized:
         # The differences of d/m are those of d, over m, and rho(x/m) with a scale e is
         # rho(x)/m with em. Divided first, the pixels may be rounded differently, and
         # the differences of a constant not be 0.
         size = absolute(_mean(field.astype(wide), valid) + 1e-7)
         if penalty == "l1" and field.shape[-1] == 1:
-            # One number for an image, by which its sum is divided as well.
-            size, whole = 1, size.reshape(-1)
-        elif penalty != "l1":
+            total_divisor = size.reshape(-1)  # one number for each image
+        else:
+            divisor = size
+        if penalty != "l1":
             scale = jnp.broadcast_to(scale * size, field.shape)
     counts = valid_differences(valid, axes, order)
     weights = []
@@ -176,19 +177,19 @@ def _edge_aware_smoothness(
         if reduction == "mean":
             number = count(counted, field.shape, wide)
             weight = ratio(weight, number.reshape(-1, *[1] * (field.ndim - 1)))
-        weights.append(weight / size)
+        weights.append(weight / divisor)
     total = functools.partial(
         functional, _weighted(penalty), implementation=implementation
     )
     if order == 1:
-        return total([field], [scale, *weights], axes=axes) / whole
+        return total([field], [scale, *weights], axes=axes) / total_divisor
     # Second differences are the first ones of an image of differences, of another image
     # along each axis. Those that the border cuts off have the weight 0.
     parts = [
         total([difference(field.astype(wide), axis)], [scale, weight], axes=(axis,))
         for axis, weight in zip(axes, weights, strict=True)
     ]
-    return functools.reduce(jnp.add, parts) / whole
+    return functools.reduce(jnp.add, parts) / total_divisor
 
 
 @functools.cache

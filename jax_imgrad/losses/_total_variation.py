@@ -121,9 +121,11 @@ def _total_variation(
     image, scale, valid, penalty, isotropic, coupled, axes, reduction, implementation
 ):
     rho, shape = variation(penalty, isotropic), image.shape
-    if coupled and shape[-1]:
-        rho, shape = Coupled(penalty), (*shape[:-1], 1)
+    if coupled:
+        shape = (*shape[:-1], 1)
         valid = None if valid is None else valid.all(-1, keepdims=True)
+        if image.shape[-1] > 1 and penalty != "l2":  # whose sum is the same
+            rho = Coupled(penalty)
     masks = valid_differences(valid, axes)
     total = functional(
         rho,

@@ -35,7 +35,7 @@ def functional_and_field(
         return _one_by_one(penalty, images, parameters, axes)
     total = functional(penalty, images, parameters, axes)
     if isinstance(penalty, Coupled):
-        parameters = _weights(penalty, images[0], parameters, axes)
+        parameters = [_weight(penalty, images[0], parameters, axes), *parameters[1:]]
         penalty = half_quadratic
     # Else what makes them would be computed anew for each neighbor.
     parameters = lax.optimization_barrier(list(parameters))
@@ -49,15 +49,14 @@ def functional_and_field(
     ]
 
 
-def _weights(penalty, image, parameters, axes):
-    """Of a penalty of coupled channels: one for each pixel, stored for each number."""
+def _weight(penalty, image, parameters, axes):
+    """Of coupled channels: computed for each pixel, and stored for each number."""
     channels, parameters = xla.channels_of(image, parameters)
     channels = lax.optimization_barrier(channels)
     rows, parameters, steps = joined(channels, parameters, axes)
-    weights = penalty.weights(_differences(rows, steps), parameters)
-    weights = lax.optimization_barrier(weights)
-    weights = [w.reshape(*image.shape[:-1], 1) for w in weights]
-    return [jnp.broadcast_to(w, image.shape) for w in weights]
+    weight = penalty.weight(_differences(rows, steps), parameters)
+    weight = lax.optimization_barrier(weight).reshape(*image.shape[:-1], 1)
+    return jnp.broadcast_to(weight, image.shape)
 
 
 def _one_by_one(penalty, images, parameters, axes):

@@ -101,7 +101,7 @@ def _values(penalty, pixels):
 def _sum(values: Callable[[Any], jax.Array], parts: Any, every: int) -> jax.Array:
     """The sums, over all axes but the first, of a function of parts of one shape.
 
-    Of the last axis, of the numbers at 0, `every`, twice that and so on.
+    Of the last axis, only every so many-th number counts, from the first one on.
     """
     shape = jax.tree.leaves(parts)[0].shape
     last = len(shape) - 1
@@ -141,10 +141,10 @@ def _sum(values: Callable[[Any], jax.Array], parts: Any, every: int) -> jax.Arra
 def _box(array, steps, has_next, channels, channel=0, shifted=0):
     """The pixels that have a next one along some axes, and along the others are last.
 
-    Or, if `shifted` is an axis, those that are their next ones along it. A box of one
-    of several `channels` begins at that channel of its first pixel, and ends at that of
-    its last: read side by side, the boxes hold all channels of a pixel at its first
-    number, and at the others what is not to be counted.
+    Or, if `shifted` is an axis, those that are their next ones along it. The box of one
+    of several `channels` is that row from this channel on: side by side, at the number
+    `k * channels`, the boxes hold the channels of pixel k. The numbers between mix two
+    pixels, and are not counted.
     """
     box = _Part(array, tuple(slice(0, size) for size in array.shape))
     for axis, (step, moves) in enumerate(zip(steps, has_next, strict=True), start=1):
