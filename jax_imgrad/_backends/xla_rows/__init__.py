@@ -9,10 +9,13 @@ axes of an image are joined, so that each one left has differences. `[B, H, W, C
 images of H rows of W*C numbers, where the next pixel is C further.
 
 - The sum: a loop adds up 8 rows to one, all over the image; a few such loops, one on
-  top of the other, leave a small part of it, which a product with ones sums.
+  top of the other, leave a small part of it, which a product with ones sums. Channels
+  that are coupled are read side by side, in rows that begin one number further each;
+  what mixes two pixels is dropped from that small part.
 - The derivative: one loop, of what flows into each pixel and what flows out. The flux
   is computed twice, for in an array of its own it would be written and read again;
-  but not where it depends on several images.
+  but not where it depends on several images. Of coupled channels, the weight that the
+  flux is made with is stored.
 - A stencil: one loop for each result, far from the border. What is near to it, a small
   part, is computed apart, and written over.
 
