@@ -97,53 +97,141 @@ def stencil(x, counts, operator, axes, boundary, spacing, scale):
     return x
 
 
-def gradient(
-    x, operator="forward", axes=(-3, -2), boundary="zero", spacing=1, scale="derivative"
-):
+def results(x, order, operator, axes, boundary, spacing, scale, where):
+    """A derivative along each axis, or each pair; 0 where it does not count."""
     axes = [a % np.ndim(x) for a in axes]
-    return [
-        stencil(
-            x,
-            [i == j for j in range(len(axes))],
-            operator,
-            axes,
-            boundary,
-            spacing,
-            scale,
-        )
-        for i in range(len(axes))
-    ]
+    x = x if where is None else np.where(where, x, 0)
+    found = []
+    for counts in derived(axes, order):
+        one = stencil(x, counts, operator, axes, boundary, spacing, scale)
+        if where is not None:
+            one = np.where(counts_at(where, counts, operator, axes, boundary), one, 0)
+        found.append(one)
+    return found
+
+
+def derived(axes, order):
+    """Of each result, how often it is a derivative along each of the axes."""
+    chosen = itertools.combinations_with_replacement(range(len(axes)), order)
+    return [[some.count(i) for i in range(len(axes))] for some in chosen]
+
+
+def gradient(
+    x,
+    operator="forward",
+    axes=(-3, -2),
+    boundary="zero",
+    spacing=1,
+    scale="derivative",
+    where=None,
+):
+    return results(x, 1, operator, axes, boundary, spacing, scale, where)
 
 
 def second_derivatives(
-    x, operator="central", axes=(-3, -2), boundary="zero", spacing=1, scale="derivative"
+    x,
+    operator="central",
+    axes=(-3, -2),
+    boundary="zero",
+    spacing=1,
+    scale="derivative",
+    where=None,
 ):
+    return results(x, 2, operator, axes, boundary, spacing, scale, where)
+
+
+def laplacian(x, axes=(-3, -2), boundary="edge", spacing=1, where=None):
+    """Of which a pixel counts where the second differences along all axes do."""
     axes = [a % np.ndim(x) for a in axes]
-    pairs = itertools.combinations_with_replacement(range(len(axes)), 2)
+    x = x if where is None else np.where(where, x, 0)
+    total, all_count = 0, True
+    for axis, mode, h in zip(
+        axes, each(boundary, axes), each(spacing, axes), strict=True
+    ):
+        total = total + stencil(x, [2], "central", [axis], mode, h, "raw")
+        if where is not None:
+            all_count &= counts_at(where, [2], "central", [axis], mode)
+    return np.where(all_count, total, 0)
+
+
+def divergence(parts, axes=(-3, -2), where=None, **options):
+    """Minus the transpose of the gradient, found from that of each pixel alone."""
+    shape = parts[0].shape
+    pixels = np.eye(parts[0].size).reshape(-1, *shape)
+    axes = [a % len(shape) + 1 for a in axes]
+    if where is not None:
+        where = np.broadcast_to(where, pixels.shape)
+    columns = gradient(pixels, axes=axes, where=where, **options)
+    flow = [
+        c.reshape(len(c), -1) @ p.ravel() for c, p in zip(columns, parts, strict=True)
+    ]
+    return -sum(flow).reshape(shape)
+
+
+def counts_at(valid, counts, operator, axes, boundary):
+    """Where no tap of a derivative meets a pixel that is not valid.
+
+    With "zero" a result at the border is made of no pixel, and counts.
+    """
+    taps = kernels(operator, max(1, sum(counts)))
+    bad = ~valid
+    for count, axis, mode in zip(counts, axes, each(boundary, axes), strict=True):
+        used = (np.asarray(taps[{0: 1, 1: 0, 2: 2}[count]]) != 0).astype(float)
+        bad = correlate(bad.astype(float), used, axis, mode) > 0
+    return ~bad
+
+
+def valid_outputs(valid, operator="forward", axes=(-3, -2), boundary="zero"):
+    """Of each part of a gradient: where it counts."""
+    axes = [a % valid.ndim for a in axes]
     return [
-        stencil(
-            x,
-            [(i == j) + (i == k) for i in range(len(axes))],
-            operator,
-            axes,
-            boundary,
-            spacing,
-            scale,
-        )
-        for j, k in pairs
+        counts_at(valid, counts, operator, axes, boundary)
+        for counts in derived(axes, 1)
     ]
 
 
-def valid_outputs(valid, operator, axes, boundary):
-    """Of each derivative: where no tap meets a pixel that is not valid, one by one."""
-    axes = [a % valid.ndim for a in axes]
-    first, smooth, _ = kernels(operator)
-    results = []
-    for derived in axes:
-        bad = ~valid
+def joint_gradient(x, where=None, **options):
+    """The gradient where all its parts count, and where that is."""
+    if where is None:
+        return gradient(x, **options), np.ones(np.shape(x), bool)
+    stencils = {k: options[k] for k in ("operator", "axes", "boundary") if k in options}
+    counts = np.all(valid_outputs(where, **stencils), axis=0)
+    parts = gradient(x, where=where, **options)
+    return [np.where(counts, part, 0) for part in parts], counts
+
+
+def magnitude(x, **options):
+    return length(joint_gradient(x, **options)[0])
+
+
+def length(parts):
+    return np.sqrt(sum(np.abs(part) ** 2 for part in parts))
+
+
+def orientation(x, **options):
+    """Elevations over what follows; the last is the angle in the last two axes."""
+    parts, _ = joint_gradient(x, **options)
+    rest = [length(parts[i + 1 :]) for i in range(len(parts) - 2)]
+    return [*map(np.arctan2, parts[:-1], [*rest, parts[-1]])]
+
+
+def structure_tensor(x, sigma=1.0, axes=(-3, -2), boundary="zero", **options):
+    """Of valid pixels, the window is a mean over those that count."""
+    axes = [a % np.ndim(x) for a in axes]
+
+    def windowed(image):
         for axis, mode in zip(axes, each(boundary, axes), strict=True):
-            used = (np.asarray(first if axis == derived else smooth) != 0).astype(float)
             mode = "constant" if mode == "zero" else mode
-            bad = correlate(bad.astype(float), used, axis, mode) > 0
-        results.append(~bad)
-    return results
+            image = correlate(image, kernels(("gaussian", sigma))[1], axis, mode)
+        return image
+
+    parts, counts = joint_gradient(x, axes=axes, boundary=boundary, **options)
+    pairs = itertools.combinations_with_replacement(parts, 2)
+    means = [windowed(a * b) for a, b in pairs]
+    if options.get("where") is None:
+        return means
+    share = windowed(counts.astype(float))
+    return [
+        np.divide(mean, share, out=np.zeros_like(mean), where=share > 0)
+        for mean in means
+    ]

@@ -109,6 +109,33 @@ def test_each_implementation_in_other_dtypes(dtype, implementation):
 
 
 @each_implementation
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_results_in_few_bits_are_rounded_once(dtype, implementation):
+    """What is computed on the way, also between two axes, has those of float32."""
+    x = random_array((1, 18, 17, 2), dtype)
+    options = {"boundary": "reflect"}
+    chosen = {"implementation": implementation}
+
+    @jax.jit
+    def ours(x):
+        firsts = [
+            jig.spatial_gradient(x, operator=operator, **options, **chosen)
+            for operator in OPERATORS
+        ]
+        return firsts, jig.laplacian(x, **options, **chosen)
+
+    def wide(x):
+        firsts = [oracle.gradient(x, operator, **options) for operator in OPERATORS]
+        return firsts, oracle.laplacian(x, **options)
+
+    half = 0.51 * float(jnp.finfo(dtype).eps)  # the distance of a number to the next
+    for one, expected in zip(*map(jax.tree.leaves, (ours(x), wide(x))), strict=True):
+        assert one.dtype == dtype
+        one = np.asarray(one, float)
+        np.testing.assert_allclose(one, expected, rtol=half, atol=1e-6)
+
+
+@each_implementation
 def test_what_is_not_finite_stays_in_its_neighborhood(implementation):
     x = np.zeros((12, 12), "float32")
     x[0, 3], x[7, 6] = np.nan, np.inf
@@ -286,6 +313,7 @@ def test_floats_keep_their_dtype(dtype):
         ("int32", "sobel", "raw", "int32"),
         ("uint8", "farid", "raw", "float32"),
         ("uint8", "backward", "derivative", "int16"),
+        ("uint8", "sobel5", "raw", "int16"),
     ],
 )
 def test_photographs_do_not_wrap_around(dtype, operator, scale, held):
@@ -320,6 +348,81 @@ def test_masked_pixels_do_not_count(operator, boundary):
     counts = oracle.valid_outputs(valid, **options)
     for one, wide, count in zip(ours, clean, counts, strict=True):
         assert_close(one, np.where(count, wide, 0))
+
+
+ORACLES = {
+    "spatial_gradient": oracle.gradient,
+    "second_derivatives": oracle.second_derivatives,
+    "laplacian": oracle.laplacian,
+    "divergence": oracle.divergence,
+    "gradient_magnitude": oracle.magnitude,
+    "gradient_orientation": oracle.orientation,
+    "structure_tensor": oracle.structure_tensor,
+}
+MASKED = {  # shape, options
+    "signals": ((2, 9), {"axes": (1,), "operator": "central", "boundary": "wrap"}),
+    "image": ((6, 7), {"axes": (0, 1), "operator": "sobel", "boundary": "edge"}),
+    "channels": ((6, 7, 2), {"operator": "scharr", "boundary": "reflect"}),
+    "batch": ((2, 6, 7, 2), {"operator": "forward", "boundary": "zero"}),
+    "volumes": (
+        (2, 4, 5, 6),
+        {
+            "axes": (1, 2, 3),
+            "operator": "backward",
+            "boundary": ("symmetric", "zero", "constant"),
+            "spacing": (2.5, 1.0, 0.5),
+        },
+    ),
+}
+
+
+@each_implementation
+@pytest.mark.parametrize("case", MASKED)
+def test_every_operator_of_valid_pixels(case, implementation):
+    """What does not count is NaN on the way in, and 0 on the way out."""
+    shape, options = MASKED[case]
+    valid = np.random.default_rng(0).random(shape) > 0.1
+    if case == "batch":  # a mask of pixels, broadcast to the channels
+        valid = np.broadcast_to(valid[..., :1], shape)
+    x, *parts = (
+        random_array(shape, "float32", seed)
+        for seed in range(1 + len(options.get("axes", "yx")))
+    )
+    stencils = {k: v for k, v in options.items() if k != "spacing"}
+    counts = oracle.valid_outputs(valid, **stencils)
+    names = [n for n in ORACLES if n != "gradient_orientation" or len(parts) > 1]
+
+    def each(functions, x, parts, **more):
+        found = {}
+        for name in names:
+            given = parts if name == "divergence" else x
+            some = options | more
+            if name == "laplacian":
+                del some["operator"]
+            if name == "structure_tensor":
+                some["sigma"] = 0.5  # of few taps, which compile sooner
+            found[name] = functions[name](given, **some)
+        return found
+
+    @jax.jit
+    def ours(x, parts, where):
+        more = {"where": where, "implementation": implementation}
+        return each(vars(jig), x, parts, **more)
+
+    found = ours(
+        np.where(valid, x, np.nan).astype("float32"),
+        [
+            np.where(c, p, np.nan).astype("float32")
+            for c, p in zip(counts, parts, strict=True)
+        ],
+        valid[..., :1] if case == "batch" else valid,
+    )
+    for name, expected in each(ORACLES, x, parts, where=valid).items():
+        for one, wide in zip(
+            *map(jax.tree.leaves, (found[name], expected)), strict=True
+        ):
+            atol = 1e-5 * max(1, np.abs(wide).max())
+            np.testing.assert_allclose(one, wide, rtol=1e-5, atol=atol, err_msg=name)
 
 
 def test_masked_nan_reaches_no_derivative():
@@ -371,10 +474,54 @@ def test_laplacian_is_the_divergence_of_the_gradient():
     np.testing.assert_allclose(ours.sum((1, 2)), 0, atol=1e-4)
 
 
-def test_laplacian_of_a_photograph_does_not_wrap_around():
-    x = np.array([[0, 255, 0]], "uint8")
-    out = jig.laplacian(x, axes=(0, 1))
-    assert (out.dtype, out.tolist()) == (jnp.int16, [[255, -510, 255]])
+@pytest.mark.parametrize(
+    ("dtype", "spacing", "held"),
+    [
+        ("uint8", 1, "int16"),
+        ("int8", 1, "int16"),
+        ("bool", 1, "int8"),
+        ("uint8", (1, 1 / 4), "int16"),
+        ("uint8", (1, 1 / 16), "int32"),
+        ("uint8", (1 / 16, 1), "int32"),
+        ("int16", (1, 1 / 2), "int32"),
+        ("uint8", 2, "float32"),
+        ("uint8", (1, 2), "float32"),
+    ],
+)
+def test_laplacian_of_a_photograph_does_not_wrap_around(dtype, spacing, held):
+    """Its integers hold the sum over the axes, with the weights of all of them."""
+    x = random_array((4, 4), dtype)
+    x[:], x[1, 1] = x.max(), x.min()  # the darkest pixel among the brightest ones
+    for one in (x, ~x):  # and the brightest among the darkest
+        ours = jig.laplacian(one, axes=(0, 1), spacing=spacing)
+        assert ours.dtype == held
+        wide = oracle.laplacian(one.astype(float), (0, 1), spacing=spacing)
+        np.testing.assert_array_equal(np.asarray(ours, float), wide)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "options", "held"),
+    [
+        ("int32", {}, "int32"),
+        ("int32", {"spacing": 2}, "float32"),
+        ("int32", {"spacing": 1 / 2}, "int32"),
+        ("int32", {"spacing": (1, 2)}, "float32"),
+        ("int32", {"operator": "sobel"}, "float32"),
+        ("int32", {"operator": "sobel", "scale": "raw"}, "int32"),
+        ("int32", {"operator": "farid", "scale": "raw"}, "float32"),
+        ("int16", {}, "int16"),
+        ("uint8", {"spacing": 2}, "float32"),
+        ("uint8", {"boundary": "edge"}, "int16"),
+    ],
+)
+def test_divergence_of_integers(dtype, options, held):
+    """They keep theirs where the taps are whole, and not where they are fractions."""
+    options = options | {"axes": (0, 1)}
+    parts = [random_array((4, 5), "uint4", seed).astype(dtype) for seed in (0, 1)]
+    ours = jig.divergence(parts, **options)
+    assert ours.dtype == held
+    wide = oracle.divergence([part.astype(float) for part in parts], **options)
+    np.testing.assert_allclose(np.asarray(ours, float), wide, rtol=1e-6, atol=1e-5)
 
 
 def test_second_derivatives_add_up_to_the_laplacian():
