@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import stencil_oracle as oracle
-from cases import random_array
+from cases import random_array, tolerance, x64_if
 from jax.sharding import AxisType
 from test_sharding import shard
 
@@ -15,6 +15,11 @@ import jax_imgrad as jig
 IMAGE = random_array((7, 8), "float32")
 VOLUME = random_array((5, 6, 7), "float32")
 OPTIONS = {"operator": "sobel", "boundary": "edge"}
+FEATURES = {
+    "gradient_magnitude": oracle.magnitude,
+    "gradient_orientation": oracle.orientation,
+    "structure_tensor": oracle.structure_tensor,
+}
 
 
 @pytest.mark.parametrize("x", [IMAGE, VOLUME], ids=["image", "volume"])
@@ -59,10 +64,53 @@ def test_magnitude_and_its_derivative_neither_overflow_nor_underflow(size):
     np.testing.assert_allclose(turned[0, 1] * size, -1 / 3, rtol=1e-5)
 
 
-def test_magnitude_sees_nan():
-    x = jnp.asarray(IMAGE).at[3, 3].set(jnp.nan)
-    assert jnp.isnan(jig.gradient_magnitude(x, axes=(0, 1)))[2:4, 2:4].sum() == 3
-    assert jnp.isnan(jig.gradient_orientation(x, axes=(0, 1)))[2:4, 2:4].sum() == 3
+@pytest.mark.parametrize("clean", [IMAGE, VOLUME], ids=["image", "volume"])
+@pytest.mark.parametrize("operator", ["forward", "sobel"])
+def test_features_see_what_is_not_finite(operator, clean):
+    """As NumPy: beside an infinity the angle is that of its axis, and not NaN."""
+    options = {"axes": tuple(range(clean.ndim)), "operator": operator}
+
+    @jax.jit
+    def ours(x):
+        angles = jig.gradient_orientation(x, **options)
+        return jig.gradient_magnitude(x, **options), jax.tree.leaves(angles)
+
+    for value in (np.nan, np.inf, -np.inf):
+        x = clean.copy()
+        x[(3,) * x.ndim] = value
+        magnitude, angles = ours(x)
+        with np.errstate(invalid="ignore"):  # infinity minus infinity
+            expected = oracle.magnitude(x, **options), oracle.orientation(x, **options)
+        assert not np.isfinite(expected[0]).all()
+        np.testing.assert_allclose(magnitude, expected[0], rtol=1e-5)
+        for one, wide in zip(angles, expected[1], strict=True):
+            np.testing.assert_allclose(one, wide, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64", "uint8"])
+def test_dtypes(dtype):
+    """Floats keep theirs; sums of squares, as all sums, have at least float32."""
+    held = "float32" if dtype == "uint8" else dtype
+    with x64_if(dtype):
+        x = jnp.asarray(random_array((7, 8), dtype))
+
+        @jax.jit
+        def ours(x):
+            return {
+                name: jax.tree.leaves(getattr(jig, name)(x, axes=(0, 1), **OPTIONS))
+                for name in FEATURES
+            }
+
+        found = ours(x)
+    for name, feature in FEATURES.items():
+        at_least = "float32" if name == "structure_tensor" else held
+        expected = np.promote_types(at_least, held) if dtype != "bfloat16" else at_least
+        wide = jax.tree.leaves(feature(np.asarray(x), axes=(0, 1), **OPTIONS))
+        for one, other in zip(found[name], wide, strict=True):
+            assert one.dtype == expected, name
+            rtol = 4 * tolerance(expected)
+            atol = rtol * np.abs(other).max()
+            np.testing.assert_allclose(np.asarray(one, float), other, rtol, atol)
 
 
 def test_derivative_of_magnitude():
@@ -105,17 +153,17 @@ def test_photographs_give_floats():
     np.testing.assert_allclose(ours[0, 0], np.hypot(100, 200), rtol=1e-6)
 
 
-@pytest.mark.parametrize("x", [IMAGE, VOLUME], ids=["image", "volume"])
-def test_structure_tensor(x):
-    axes, sigma = tuple(range(x.ndim)), 0.9
-    ours = jig.structure_tensor(x, sigma=sigma, axes=axes, **OPTIONS)
-    parts = oracle.gradient(x, axes=axes, **OPTIONS)
-    pairs = [(a, b) for a in axes for b in axes if a <= b]
-    for one, (a, b) in zip(ours, pairs, strict=True):
-        wide = parts[a] * parts[b]
-        for axis in axes:
-            window = oracle.kernels(("gaussian", sigma))[1]
-            wide = oracle.correlate(wide, window, axis, "edge")
+@pytest.mark.parametrize(
+    ("x", "boundary"),
+    [*((IMAGE, one) for one in oracle.BOUNDARIES), (VOLUME, "zero")],
+    ids=lambda one: one if isinstance(one, str) else f"rank {one.ndim}",
+)
+def test_structure_tensor(x, boundary):
+    """With "zero", zeros lie around the products: the window has no border."""
+    options = {"sigma": 0.9, "axes": tuple(range(x.ndim))}
+    options |= {"operator": "sobel", "boundary": boundary}
+    ours = jax.jit(lambda x: jig.structure_tensor(x, **options))(x)
+    for one, wide in zip(ours, oracle.structure_tensor(x, **options), strict=True):
         np.testing.assert_allclose(one, wide, atol=1e-5)
 
 
