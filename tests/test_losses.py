@@ -59,6 +59,7 @@ OPTIONS = {
         {"order": 2},
         {"order": 2, "edge_weighting": "gaussian", "edge_weight": 0.6},
         {"order": 2, "penalty": "charbonnier", "scale": 0.3, "axes": (2, 1)},
+        {"order": 2, "mean_normalized": True},
         {"order": 2, "penalty": "charbonnier", "mean_normalized": True},
     ],
     "laplacian_edge": [{}, {"scale": 0.3}, {"axes": (-1, 1)}, {"axes": 2}],
@@ -143,6 +144,20 @@ def test_values_of_shapes(name, options, shape, axes):
 
 
 @every_loss
+def test_values_of_one_channel(name):
+    """Where coupled channels are none, and one mean is that of an image."""
+    given, where = arrays(name, (3, 6, 7, 1)), mask((3, 6, 7, 1))
+
+    @jax.jit
+    def ours(*given):
+        loss = functools.partial(getattr(losses, name), where=where)
+        return [loss(*given, **options) for options in OPTIONS[name]]
+
+    for values, options in zip(ours(*given), OPTIONS[name], strict=True):
+        close(values, getattr(oracle, name)(*given, where=where, **options))
+
+
+@every_loss
 def test_a_mask_of_pixels_is_broadcast_to_the_channels(name):
     options = {"where": mask(channels=1)}
     close(*both(name, arrays(name), options))
@@ -180,13 +195,21 @@ def test_integers_are_taken_as_float32(name):
     close(ours, expected)
 
 
-@every_loss
+@pytest.mark.parametrize("name", [name for name in ARRAYS if ARRAYS[name] == 2])
 def test_two_dtypes_are_promoted(name):
+    """In either order, to one that holds both; whole numbers to that of floats."""
     given = arrays(name)
-    if len(given) == 2:
-        close(*both(name, [given[0], np.round(given[1]).astype("int32")], {}))
-        half = [given[0], given[1].astype("float16")]
-        close(*both(name, half, {}))
+    for dtypes in [
+        ("float32", "int32"),
+        ("float32", "float16"),
+        ("bfloat16", "float16"),
+    ]:
+        for two in (dtypes, dtypes[::-1]):
+            pair = [
+                (np.round(a) if d == "int32" else a).astype(jnp.dtype(d))
+                for a, d in zip(given, two, strict=True)
+            ]
+            close(*both(name, pair, {}))
 
 
 @every_loss
@@ -210,25 +233,37 @@ def test_the_mean_does_not_depend_on_the_resolution():
 # Derivatives.
 
 
-@every_option
-def test_derivatives(name, options):
-    """Along a random direction, by central differences of the oracle."""
+@pytest.mark.parametrize(
+    ("name", "options", "way"),
+    [(name, options, way) for name, options in TABLE for way in WAYS.get(name, [{}])],
+    ids=str,
+)
+def test_derivatives(name, options, way):
+    """Image by image along a random direction, by central differences."""
     options = options | {"where": mask()}
-    for moving in range(ARRAYS[name]):
-        with jax.enable_x64(True):
-            given = arrays(name, dtype="float64")
-            direction = random_array(given[moving].shape, "float64", seed=9)
+    weights = np.arange(1.0, 4)  # of the images, in what is differentiated
 
-            def at(step, function, given=given, moving=moving, by=direction):
-                moved = list(given)
-                moved[moving] = given[moving] + step * by
-                return function(*moved, **options)
+    @jax.jit
+    def derivatives(*given):
+        def total(*given):
+            values = getattr(losses, name)(*given, **options, **way)
+            return jnp.sum(weights * values)
 
-            ours = functools.partial(at, function=getattr(losses, name))
-            step = jnp.float64(0)
-            along = jax.jacrev(ours)(step)
-        up, down = (at(h, getattr(oracle, name)) for h in (1e-6, -1e-6))
-        close(along, (up - down) / 2e-6, 1e-6)
+        return jax.grad(total, tuple(range(len(given))))(*given)
+
+    with jax.enable_x64(True):
+        given = arrays(name, dtype="float64")
+        found = derivatives(*given)
+    for moving, derivative in enumerate(found):
+        by = random_array(given[moving].shape, "float64", seed=9)
+
+        def at(step, moving=moving, by=by):
+            moved = list(given)
+            moved[moving] = given[moving] + step * by
+            return getattr(oracle, name)(*moved, **options)
+
+        along = np.sum(np.asarray(derivative) * by, (1, 2, 3)) / weights
+        close(along, (at(1e-6) - at(-1e-6)) / 2e-6, 1e-6)
 
 
 @pytest.mark.parametrize(
@@ -261,6 +296,51 @@ def test_derivatives_by_an_option(name, option, options, masked):
     close(jax.jacrev(ours)(0.7), expected)
     close(jax.jacfwd(ours)(0.7), expected)
     close(jax.vmap(ours)(np.float32([0.7, 0.7]))[1], ours(0.7))
+
+
+@pytest.mark.parametrize("implementation", ["xla", "xla_rows"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_a_derivative_along_a_direction_is_a_sum_in_float32(dtype, implementation):
+    """Of products that have more digits than the dtype, or that it does not hold."""
+    image = random_array(SHAPE, dtype)
+    direction = random_array(SHAPE, dtype, seed=1) * np.asarray(2**14, dtype)
+
+    def loss(image):
+        return losses.total_variation(
+            image, reduction="sum", implementation=implementation
+        )
+
+    value, along = jax.jvp(loss, (image,), (direction,))
+    assert value.dtype == along.dtype == "float32"
+    signs = [np.sign(oracle.difference(oracle.wide(image), axis)) for axis in (1, 2)]
+    products = oracle.minus_divergence(signs, (1, 2)) * oracle.wide(direction)
+    atol = 1e-6 * np.abs(products).sum()
+    np.testing.assert_allclose(along, oracle.per_image(products), rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("implementation", ["xla", "xla_rows"])
+@pytest.mark.parametrize("options", [{"isotropic": True}, {"channel_coupling": True}])
+def test_second_derivatives_of_lengths_of_any_size(options, implementation):
+    """Of an image s x along s v they are s times those of x along v."""
+    image, direction = (random_array(SHAPE, "float32", seed) for seed in (0, 1))
+    options = options | {"reduction": "sum"}
+
+    def total(image):
+        loss = losses.total_variation(image, implementation=implementation, **options)
+        return loss.sum()
+
+    @jax.jit
+    def second(image, direction):
+        return jax.jvp(jax.grad(total), (image,), (direction,))[1]
+
+    def at(step):
+        moved = oracle.wide(image) + step * direction
+        return oracle.total_variation(moved, **options).sum()
+
+    expected = (at(1e-4) - 2 * at(0) + at(-1e-4)) / 1e-8
+    for size in np.float32([1e-13, 1, 1e13]):
+        found = np.vdot(second(size * image, size * direction), direction)
+        assert found == pytest.approx(expected, rel=1e-3)
 
 
 @every_option
