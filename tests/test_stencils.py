@@ -103,6 +103,18 @@ def test_transformations(boundary):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
+@pytest.mark.parametrize("in_axes", [(1, None), (None, 2)])
+def test_vmap_over_one_part_alone(in_axes):
+    options = {"operator": "sobel", "boundary": ("edge", "wrap"), "axes": (0, 1)}
+    several = random_array((3, 4, 5), "float32")
+    one = random_array((4, 5), "float32", seed=1)
+    given = [one if axis is None else np.moveaxis(several, 0, axis) for axis in in_axes]
+    ours = jax.vmap(lambda *parts: jig.divergence(parts, **options), in_axes)(*given)
+    each = [[one if axis is None else mapped for axis in in_axes] for mapped in several]
+    wide = [oracle.divergence(parts, **options) for parts in each]
+    np.testing.assert_allclose(ours, np.stack(wide), atol=1e-5)
+
+
 def test_derivatives_to_second_order():
     x = random_array((3, 4), "float32")
 
@@ -152,7 +164,38 @@ def test_export_with_unknown_sizes(operator, boundary):
             np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_export_says_what_sizes_it_takes():
+# How far the taps go before a pixel, and after it.
+REACHES = {"forward": (0, 1), "backward": (1, 0), "sobel": (1, 1), "sobel5": (2, 2)}
+
+
+@boundaries
+@pytest.mark.parametrize("operator", REACHES)
+def test_export_says_what_sizes_it_takes(operator, boundary):
+    """As many as the taps reach over; and the pixel that the others are mirrored at."""
+    before, after = REACHES[operator]
+    least = before + after
+    if boundary == "reflect":
+        least = max(least, max(before, after) + 1)
+    if boundary in ("zero", "constant"):
+        least = 0
+    options = {"operator": operator, "boundary": boundary, "axes": (0,)}
+
+    def export(promised):
+        shape = jax.export.symbolic_shape("n", constraints=[f"n >= {promised}"])
+        gradient = jax.jit(lambda x: jig.spatial_gradient(x, **options)[0])
+        return jax.export.export(gradient)(jax.ShapeDtypeStruct(shape, "float32"))
+
+    if least > 1:  # JAX promises one by itself
+        with pytest.raises(ValueError, match=f"takes at least {least} pixels; promise"):
+            export(least - 1)
+    exported = export(least)
+    for size in range(max(1, least), least + 3):
+        x = random_array((size,), "float32")
+        (wide,) = oracle.gradient(x, **options)
+        np.testing.assert_allclose(exported.call(x), wide, atol=1e-5)
+
+
+def test_export_of_other_operators_says_what_sizes_it_takes():
     image = jax.ShapeDtypeStruct(jax.export.symbolic_shape("b, h, w, c"), "float32")
     for boundary in ("zero", "constant"):  # any
         jax.export.export(jax.jit(lambda x, b=boundary: jig.laplacian(x, boundary=b)))(

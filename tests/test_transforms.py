@@ -159,21 +159,19 @@ def test_vmap_nested(gradients):
     close(ours, [part.reshape(images.shape) for part in flat])
 
 
-def test_vmap_over_one_of_the_pair(divergence):
-    dys = random_array((3, *IMAGE.shape), "float32")
-    ours = jax.vmap(lambda dy: divergence((dy, IMAGE)))(dys)
-    close(ours, np.stack([oracle.divergence(dy, IMAGE) for dy in dys]))
-
-
-def test_vmap_over_two_axes_of_the_pair(divergence):
-    dys, dxs = (random_array((3, *IMAGE.shape), "float32", seed) for seed in (1, 2))
-    ours = jax.vmap(lambda dy, dx: divergence((dy, dx)), in_axes=(0, 3))(
-        dys, np.moveaxis(dxs, 0, 3)
-    )
-    close(
-        ours,
-        np.stack([oracle.divergence(*pair) for pair in zip(dys, dxs, strict=True)]),
-    )
+@pytest.mark.parametrize("in_axes", [(0, None), (None, 4), (0, 3)])
+def test_vmap_over_the_pair_and_over_one_of_it(divergence, in_axes):
+    pairs = random_array((3, 2, *IMAGE.shape), "float32")
+    given = [
+        pairs[0, i] if axis is None else np.moveaxis(pairs[:, i], 0, axis)
+        for i, axis in enumerate(in_axes)
+    ]
+    ours = jax.vmap(lambda *pair: divergence(pair), in_axes)(*given)
+    each = [
+        [pair[i] if axis is not None else pairs[0, i] for i, axis in enumerate(in_axes)]
+        for pair in pairs
+    ]
+    close(ours, np.stack([oracle.divergence(*pair) for pair in each]))
 
 
 def test_vmap_over_nothing(gradients):
