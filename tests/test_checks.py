@@ -1,5 +1,6 @@
-"""Each sentence of the front door, in full."""
+"""Each sentence of the front door, in full; and every option of every function."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_conventions import PUBLIC
 
 import jax_imgrad as jig
 
@@ -214,3 +216,107 @@ NOT_PAIRS = {
 def test_not_a_pair(pair, error, sentence):
     with pytest.raises(error, match=whole(f"gradients{sentence}")):
         jig.divergence(pair)
+
+
+# Of every function, what it takes, by the names that it has there.
+
+PARAMETERS = {name: inspect.signature(f).parameters for name, f in PUBLIC.items()}
+ARRAYS = {
+    name: [key for key, p in parameters.items() if p.default is p.empty]
+    for name, parameters in PARAMETERS.items()
+}
+
+
+def with_option(option):
+    """The functions that take it."""
+    return pytest.mark.parametrize(
+        "name", [name for name in PUBLIC if option in PARAMETERS[name]]
+    )
+
+
+def refuses(error, words, name, shape=(2, 4, 4, 3), instead=None, **options):
+    """That the function refuses these options; or, `instead`, one of its arrays."""
+    given = dict.fromkeys(ARRAYS[name], np.ones(shape, "float32")) | (instead or {})
+    if "gradients" in given:
+        axes = options.get("axes", (-3, -2))
+        count = len(axes) if isinstance(axes, tuple) and len(axes) else 2
+        given["gradients"] = (given["gradients"],) * count
+    with pytest.raises(error, match=words):
+        PUBLIC[name](*given.values(), **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [(name, key) for name in PUBLIC for key in ARRAYS[name]]
+)
+@pytest.mark.parametrize("what", ["float8", "text", "ragged", "objects"])
+def test_each_array_is_one_of_numbers(name, key, what):
+    value, _ = NOT_IMAGES[what]
+    of_pair = r"\[0\]" if key == "gradients" else ""
+    fact = {
+        "float8": "got float8_e4m3fn",
+        "text": "got 'cat.png'",
+        "ragged": "got list",
+        "objects": "dtype object",
+    }[what]
+    words = rf"^{key}{of_pair} .*{fact}"
+    refuses(TypeError, words, name, IMAGE.shape, instead={key: value})
+
+
+@with_option("where")
+def test_where_is_of_the_shape_of_an_array_that_is_named(name):
+    key = {"gradients": r"gradients\[0\]"}.get(ARRAYS[name][0], ARRAYS[name][0])
+    words = rf"^where must .* shape of {key}, \(2, 4, 4, 3\), got \(3, 4\)"
+    refuses(ValueError, words, name, where=np.ones((3, 4), bool))
+    refuses(TypeError, "^where .*float32", name, where=np.ones((4, 3), "float32"))
+
+
+@with_option("axes")
+@pytest.mark.parametrize(
+    "axes", [(), [[1], [1, 2]], (1, 1), (1, -3), (1, 4), (-5, 1), (1.0, 2), "12", None]
+)
+def test_axes_are_different_ones(name, axes):
+    words = rf"\baxes\b.*{re.escape(str(axes))}"
+    refuses((TypeError, ValueError), words, name, axes=axes)
+
+
+def test_no_axes_have_no_divergence():
+    with pytest.raises(TypeError, match=r"^gradients must .*\(\)"):
+        jig.divergence((), axes=())
+
+
+@with_option("spacing")
+@pytest.mark.parametrize(
+    "spacing", [0, 0.0, -1, np.nan, np.inf, True, "1", None, (1, 0), (1,), (1, 1, 1)]
+)
+def test_spacing_is_positive(name, spacing):
+    refuses(ValueError, "^spacing ", name, spacing=spacing)
+
+
+@pytest.mark.parametrize("sigma", [0, 0.1, 0.1249, -1, np.nan, np.inf, True, "1", None])
+def test_a_gaussian_reaches_another_pixel(sigma):
+    image = np.ones((1, 4, 4, 1), "float32")
+    for name in PUBLIC:
+        if "operator" in PARAMETERS[name]:
+            refuses(ValueError, "^operator .*0.125", name, operator=("gaussian", sigma))
+    with pytest.raises(ValueError, match=r"^sigma .*0\.125"):
+        jig.structure_tensor(image, sigma=sigma)
+
+
+def test_the_smallest_gaussian():
+    """It has three taps, of which those beside the middle one are not 0."""
+    image = jax.ShapeDtypeStruct((1, 4, 4, 1), "float32")
+    jax.eval_shape(lambda x: jig.structure_tensor(x, sigma=0.125), image)
+    x = np.float32([0, 1, 2, 3])
+    options = {"operator": ("gaussian", 0.125), "axes": (0,), "boundary": "edge"}
+    (slope,) = jig.spatial_gradient(x, **options)
+    np.testing.assert_allclose(slope[1:-1], 1, rtol=1e-5)
+
+
+@with_option("boundary")
+@pytest.mark.parametrize("axis", [0, 1])
+def test_one_pixel_is_not_reflected(name, axis):
+    shape = (1, 4) if axis == 0 else (4, 1)
+    words = rf"at least 2 pixels along axis {axis} .*{re.escape(str(shape))}"
+    options = {"operator": "central"} if "operator" in PARAMETERS[name] else {}
+    options |= {"axes": (0, 1), "boundary": "reflect"}
+    refuses(ValueError, words, name, shape, **options)

@@ -1,5 +1,6 @@
 """None works everywhere; a name is used, or refused with the reason."""
 
+import functools
 import subprocess
 import sys
 from typing import get_args
@@ -79,6 +80,28 @@ def test_the_kernel_is_refused_with_the_reason(image, reason):
     sentence = f"^implementation='pallas_tpu' cannot be used here: {reason}"
     with pytest.raises(NotImplementedError, match=sentence):
         jig.image_gradients(image, implementation="pallas_tpu")
+
+
+@pytest.mark.parametrize(
+    ("shape", "widest"),  # of a block of 2 MiB, padded to whole registers
+    [
+        ((1, 8, 0, 3), 1 << 16),  # 8 rows in float32
+        ((2, 5, 0, 3), 1 << 16),  # one row, padded to 8 by the batch
+        ((1, 5, 0, 4), 1 << 16),  # one row of 4 channels, padded to 8
+        ((1, 8, 0, 128), 1 << 12),  # one row of 128 channels
+    ],
+)
+def test_the_widest_rows_of_a_kernel(shape, widest):
+    def lowered(width):
+        batch, height, _, channels = shape
+        image = jax.ShapeDtypeStruct((batch, height, width, channels), "float32")
+        gradients = functools.partial(jig.image_gradients, implementation="pallas_tpu")
+        traced = jax.jit(gradients).trace(image)
+        return traced.lower(lowering_platforms=("tpu",)).as_text()
+
+    assert "tpu_custom_call" in lowered(widest)
+    with pytest.raises(NotImplementedError, match="blocks of whole rows of"):
+        lowered(widest + 1)
 
 
 def test_the_kernel_is_refused_where_vmap_makes_blocks_too_wide():

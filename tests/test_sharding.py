@@ -179,7 +179,12 @@ def test_kernel_inside_shard_map(implementation):
     np.testing.assert_allclose(jax.jit(split(derivative))(sharded), expected, atol=1e-5)
 
 
-def test_kernel_refuses_explicit_axes():
-    sharded = shard(random_array(SHAPE, "float32"), "batch", AxisType.Explicit)
+@pytest.mark.parametrize("axis", ["x", None])
+@pytest.mark.parametrize("devices", [2, 8])
+def test_kernel_refuses_explicit_axes(devices, axis):
+    """However few devices they have, and whether or not the image is split."""
+    mesh = mesh_of(AxisType.Explicit, x=devices)
+    image = np.zeros((8, 4, 5, 3), "float32")
+    sharded = jax.device_put(image, NamedSharding(mesh, P(axis)))
     with pytest.raises(NotImplementedError, match=r"call it inside jax\.shard_map"):
         jig.image_gradients(sharded, implementation="pallas_tpu")
