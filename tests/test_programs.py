@@ -1,0 +1,162 @@
+"""The programs for a CPU: what they store, and how often they compute it.
+
+They are counted, not timed. Each bound is what an optimization barrier is there for:
+without it, XLA stores more, or computes more often, than the bound.
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import programs
+import pytest
+from cases import of_a_cpu
+
+import jax_imgrad as jig
+from jax_imgrad import losses
+from jax_imgrad._backends.xla_rows import _sums
+
+# Before, XLA for CPU removed the barriers first, and fused what they had kept apart.
+NEW = jax.__version_info__ >= (0, 11, 1)
+barriers_hold = pytest.mark.skipif(not NEW, reason="XLA for CPU ignores barriers")
+pytestmark = of_a_cpu
+
+IMAGES, GRAY = (4, 256, 256, 3), (1, 512, 512, 1)
+gradient = functools.partial(jig.spatial_gradient, boundary="edge")
+SOBEL = functools.partial(gradient, operator="sobel")
+SOBEL5 = functools.partial(gradient, operator="sobel5")
+GAUSSIAN = functools.partial(gradient, operator=("gaussian", 1.0))
+TENSOR = functools.partial(jig.structure_tensor, boundary="edge")
+COUPLED = functools.partial(losses.total_variation, channel_coupling=True)
+
+
+def divergence(image):
+    return jig.divergence((image, image), operator="sobel", boundary="edge")
+
+
+def masked(image):
+    return losses.total_variation(
+        image, penalty="charbonnier", isotropic=True, where=image > 0
+    )
+
+
+def mean_of(loss):
+    """The mean over the images, and its derivative by the first argument."""
+    return jax.value_and_grad(lambda *images: loss(*images).mean())
+
+
+def squares_of(operator):
+    def loss(image):
+        return sum(jnp.vdot(part, part) for part in operator(image))
+
+    return jax.value_and_grad(loss)
+
+
+def compiled(function, shape, images=1):
+    image = jax.ShapeDtypeStruct(shape, "float32")
+    return jax.jit(function).lower(*[image] * images).compile()
+
+
+def temporaries(program, shape):
+    """As many as so many images."""
+    return program.memory_analysis().temp_size_in_bytes / (4 * math.prod(shape))
+
+
+def test_evaluations_are_counted_for_each_index():
+    def function(image):
+        there = jnp.tanh(jnp.abs(image))
+        return (there + there**2)[:, 1:] - there[:, :-1] + jnp.tanh(image)[:, 1:]
+
+    program = compiled(function, (5, 9))
+    assert programs.evaluations(program, "tanh") == 5 * 8 * 3
+    assert programs.evaluations(program, "abs") == 5 * 8 * 2
+
+
+# The images of temporaries; all but a few hundredths of them are whole images.
+STORED = {
+    "laplacian_edge": (losses.laplacian_edge, IMAGES, 2, 5.1),
+    "its derivative": (mean_of(losses.laplacian_edge), IMAGES, 2, 5.1),
+    "structure_tensor": (TENSOR, IMAGES, 1, 2.3),
+    "divergence": (divergence, IMAGES, 1, 0.2),
+    "derivative of total_variation": (mean_of(losses.total_variation), GRAY, 1, 0.05),
+    "coupled": (mean_of(COUPLED), IMAGES, 1, 1.3),
+    "coupled, by the definition": (
+        mean_of(functools.partial(COUPLED, implementation="xla")),
+        *(IMAGES, 1, 0.4),
+    ),
+}
+
+
+@barriers_hold
+@pytest.mark.parametrize("name", STORED)
+def test_little_is_stored(name):
+    function, shape, images, most = STORED[name]
+    assert temporaries(compiled(function, shape, images), shape) <= most
+
+
+def test_the_flux_of_a_masked_loss_is_not_stored():
+    """But computed twice. JAX 0.10 stores a part of the masks."""
+    most = 1.6 if NEW else 2
+    assert temporaries(compiled(mean_of(masked), IMAGES), IMAGES) <= most
+
+
+# How often an operation is evaluated, for each number of the images.
+COMPUTED = {
+    "a Gaussian by the definition": (
+        functools.partial(GAUSSIAN, implementation="xla"),
+        *(IMAGES, 1, "multiply", 2 * (9 + 9)),
+    ),
+    "a Gaussian of a long axis by the definition": (
+        functools.partial(GAUSSIAN, boundary="reflect", implementation="xla"),
+        *((1, 5000, 64, 1), 1, "select", 20),
+    ),
+    "the gradient in structure_tensor": (TENSOR, IMAGES, 1, "multiply", 90),
+    "the weights of edges": (
+        mean_of(losses.edge_aware_smoothness),
+        *(GRAY, 2, "select", 18),
+    ),
+    "the flux of two images": (
+        mean_of(losses.gradient_difference),
+        *((1, 256, 256, 3), 2, "sign", 4),
+    ),
+}
+
+
+@barriers_hold
+@pytest.mark.parametrize("name", COMPUTED)
+def test_nothing_is_computed_for_each_neighbor(name):
+    function, shape, images, operation, most = COMPUTED[name]
+    times = programs.evaluations(compiled(function, shape, images), operation)
+    assert 0 < times / math.prod(shape) <= 1.01 * most
+
+
+@barriers_hold
+def test_a_loop_of_a_sum_adds_up_few_terms():
+    """A loop over more of them at once was measured to take longer."""
+    program = compiled(losses.total_variation, IMAGES)
+    terms = [fusion.count("abs") for fusion in programs.fusions(program)]
+    assert 0 < max(terms) <= 2 * _sums._TERMS  # a difference along each axis
+
+
+@barriers_hold
+def test_channels_are_set_apart_before_their_weight():
+    """Else its loop picks each channel from among the others."""
+    program = compiled(mean_of(COUPLED), IMAGES)
+    ((*sizes,),) = [f.sizes for f in programs.fusions(program) if f.count("rsqrt")]
+    assert sizes == [math.prod(IMAGES[:-1])] * IMAGES[-1]
+
+
+# How many copies there are, also of JAX 0.10.
+COPIED = {
+    "a stencil": (SOBEL5, GRAY, 1, 0, 2),
+    "its derivative": (squares_of(SOBEL), IMAGES, 1, 0, 1),
+    "a weighted loss": (mean_of(losses.edge_aware_smoothness), GRAY, 2, 0, 0),
+}
+
+
+@pytest.mark.parametrize("name", COPIED)
+def test_long_rows_are_not_copied(name):
+    function, shape, images, new, old = COPIED[name]
+    program = compiled(function, shape, images)
+    assert program.as_text().count(" copy(") <= (new if NEW else old)
