@@ -10,6 +10,7 @@ import re
 
 import jax
 import jax.numpy as jnp
+import programs
 import pytest
 from jax.experimental import topologies
 from jax.sharding import AxisType, NamedSharding, SingleDeviceSharding
@@ -89,11 +90,14 @@ def temporaries(compiled):
     return memory.temp_size_in_bytes / max(1, memory.argument_size_in_bytes)
 
 
-def test_images_are_summed_one_by_one_beside_their_field(h100):
+@pytest.mark.parametrize("coupled", [False, True])
+def test_images_are_summed_one_by_one_beside_their_field(h100, coupled):
     """Not all at once, which a GPU does in many times the time."""
 
     def mean(image):
-        return losses.total_variation(image, reduction="sum").mean()
+        return losses.total_variation(
+            image, reduction="sum", channel_coupling=coupled
+        ).mean()
 
     compiled = compiled_for(h100, jax.value_and_grad(mean), (64, 512, 512, 3))
     assert "f32[64]" in compiled.as_text().partition("ENTRY")[2]
@@ -290,3 +294,14 @@ def test_coupled_channels_store_one_weight_a_pixel(h100, tpus, penalty):
         both = compiled_for(device, jax.value_and_grad(loss), image)
         assert kernels(both)["XLA"] <= most
         assert temporaries(both) <= 0.45
+
+
+def test_one_weight_a_pixel_is_computed_for_all_channels(h100):
+    """And not the same one for each."""
+
+    def loss(image):
+        return losses.total_variation(image, channel_coupling=True).mean()
+
+    image = (4, 256, 256, 8)
+    both = compiled_for(h100, jax.value_and_grad(loss), image)
+    assert 0 < programs.evaluations(both, "rsqrt") <= math.prod(image[:-1])
