@@ -103,6 +103,9 @@ def apply(product: Product, image: jax.Array, shifted: Shifted) -> jax.Array:
     taps = [len(m.diagonals) for _, m in along]
     for i, some in enumerate(_in_turn(along, math.prod(taps))):
         if i:
+            # XLA for CPU would otherwise compute it anew for each tap along this axis,
+            # as would XLA for GPU for a wrapped image. Else a GPU and a TPU store it
+            # also without a barrier.
             image = lax.optimization_barrier(image)
         image = _times(some, image, (0,) * image.ndim, shifted)
     return image

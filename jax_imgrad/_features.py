@@ -241,7 +241,8 @@ def _moments(
     window: Product,
     implementation: Implementation | None,
 ) -> tuple[jax.Array, ...]:
-    # Stored: else XLA for CPU computes them anew for each tap of the window.
+    # Materialized: XLA for CPU would otherwise compute them anew for each tap of the
+    # window. Others need no barrier.
     parts = lax.platform_dependent(
         parts, cpu=lax.optimization_barrier, default=lambda parts: parts
     )

@@ -90,6 +90,8 @@ def per_row(
 
     def computed():
         rows = function(jnp, lax.broadcasted_iota(jnp.int32, shape, axis))
+        # XLA for CPU or GPU would otherwise evaluate it at each pixel, in the loop that
+        # reads it.
         return lax.optimization_barrier(rows) if costly else rows
 
     def constant():

@@ -134,8 +134,8 @@ def functional_and_field(
         for k, field in enumerate(fields):
             field += jnp.where(enters, back[k][i], 0)
             fields[k] = field - jnp.where(leaves, out[k][i], 0)
-    # Without a barrier XLA makes one sum of this and a caller's over the batch, which a
-    # GPU computes beside the field in two to fifteen times the time.
+    # XLA for GPU would otherwise make one sum of this and a caller's over the batch,
+    # which it computes beside the field in two to fifteen times the time.
     total = lax.optimization_barrier(_sum(values))
     dtypes = [image.dtype for image in images]
     return total, [f.astype(d) for f, d in zip(fields, dtypes, strict=True)]
@@ -150,9 +150,12 @@ def _by_weight(penalty, image, parameters, axes):
     total = functional(penalty, [image], parameters, axes)
     channels, given = channels_of(image, parameters)
     weight = penalty.weight(_differences(channels, axes), given)
+    # XLA for GPU would otherwise compute it anew for each channel and neighbor, and XLA
+    # for CPU store two arrays that it is made of.
     weight = lax.optimization_barrier(weight)[..., None]
     given = [jnp.broadcast_to(weight, image.shape), *parameters[1:]]
     _, fields = functional_and_field(half_quadratic, [image], given, axes)
+    # As in `functional_and_field`.
     return lax.optimization_barrier(total), fields
 
 

@@ -37,12 +37,12 @@ def functional_and_field(
     if isinstance(penalty, Coupled):
         parameters = [_weight(penalty, images[0], parameters, axes), *parameters[1:]]
         penalty = half_quadratic
-    # Else what makes them would be computed anew for each neighbor.
+    # XLA for CPU would otherwise compute what makes them anew for each neighbor.
     parameters = lax.optimization_barrier(list(parameters))
     rows, parameters, steps = joined([*map(apart, images)], parameters, axes)
     fields = (_fields if several else _field)(penalty, rows, parameters, steps)
-    # The last barrier leaves them the shape of the images, in which they are scaled in
-    # place; with the reshape in the same loop, they would be written twice.
+    # XLA for CPU would otherwise fuse the last reshape into the loop of a caller that
+    # scales them, which then does not write in place: an image more of temporaries.
     return total, [
         lax.optimization_barrier(apart(field.astype(image.dtype)).reshape(shape))
         for field, image in zip(fields, images, strict=True)
@@ -52,9 +52,13 @@ def functional_and_field(
 def _weight(penalty, image, parameters, axes):
     """Of coupled channels: computed for each pixel, and stored for each number."""
     channels, parameters = xla.channels_of(image, parameters)
+    # XLA for CPU would otherwise read each channel from among the others in the loop of
+    # the weight, which is slower than to set them apart first.
     channels = lax.optimization_barrier(channels)
     rows, parameters, steps = joined(channels, parameters, axes)
     weight = penalty.weight(_differences(rows, steps), parameters)
+    # XLA for CPU would otherwise compute a part of it in the loop that broadcasts it,
+    # and store all the differences for both.
     weight = lax.optimization_barrier(weight).reshape(*image.shape[:-1], 1)
     return jnp.broadcast_to(weight, image.shape)
 
@@ -76,6 +80,7 @@ def _fields(penalty, images, parameters, steps):
     """For each of several images, of which the flux is stored: it depends on all."""
     along = list(enumerate(steps, start=1))
     flows = flux(penalty, _differences(images, steps), parameters)[1]
+    # XLA for CPU would otherwise compute it anew where it enters the next pixel.
     flows = lax.optimization_barrier(flows)
     return [
         functools.reduce(
@@ -119,8 +124,8 @@ def _field(penalty, images, parameters, steps):
     for axis, step in enumerate(steps, start=1):
         flows = []
         for at in ({axis: 0}, {axis: -step}):
-            # Behind a barrier it is another image to XLA: it does not see that it
-            # computes the same flux twice, and does not store it.
+            # Behind a barrier it is another image to XLA for CPU, which would otherwise
+            # see that it computes the same flux twice, and store it.
             image = lax.optimization_barrier(image)
             differences = [
                 _difference(wide(image), other, steps, at)

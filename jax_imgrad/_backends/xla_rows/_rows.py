@@ -37,7 +37,10 @@ def rows_of(shape, axes):
 
 
 def apart(array):
-    """Behind barriers: a loop that makes or reads it is over its own rows."""
-    # Of two, for XLA takes a reshape that only adds an axis of size 1 for a transpose.
+    """Behind barriers: a loop that makes or reads it is over its own rows.
+
+    XLA for CPU would otherwise fuse the reshapes around it into those loops, or copy.
+    """
+    # Flat in between: a reshape that only adds an axis of size 1 is a copy to XLA.
     flat = lax.optimization_barrier(array).reshape(-1)
     return lax.optimization_barrier(flat).reshape(array.shape)

@@ -50,7 +50,8 @@ def _in_one_loop(sums, like):
         return _at_once(sums, like.dtype)
     result = _far_from_borders(sums, like, borders)
     for i, (axis, border) in enumerate(borders.items(), start=1):
-        # Computed from the ends of the images alone, and written over.
+        # Computed from the ends of the images alone, and written over. XLA for CPU
+        # would otherwise compute each end by itself, in more loops that store more.
         ends = [[(p, _ends(x, axis, 2 * border)) for p, x in terms] for terms in sums]
         near = lax.optimization_barrier(_at_once(ends, like.dtype))
         width = result.shape[i] // shape[axis] * border
@@ -63,6 +64,8 @@ def _in_one_loop(sums, like):
             start = [at if j == i else 0 for j in range(result.ndim)]
             result = lax.dynamic_update_slice(result, part, start)
     rest = result.shape[1 + len(borders) :]
+    # XLA for CPU would otherwise fuse the reshape into the loop that reads the result,
+    # or into the last that writes over it, and store or copy an image more.
     return lax.optimization_barrier(apart(result).reshape(*shape, *rest))
 
 

@@ -128,6 +128,7 @@ def _sum(values: Callable[[Any], jax.Array], parts: Any, every: int) -> jax.Arra
     for loop in range(loops):
         added = [term(i) for i in range(loop * terms, (loop + 1) * terms)]
         added = functools.reduce(jnp.add, added)
+        # XLA for CPU would otherwise fuse these loops into one of all the terms.
         sums = lax.optimization_barrier(added if sums is None else sums + added)
     sums = sums[..., ::every]
     ones = jnp.ones(sums.shape[-1], sums.dtype)
