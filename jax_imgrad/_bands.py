@@ -179,7 +179,13 @@ def _weighted(diagonal: Diagonal, axis: int, image: jax.Array) -> jax.Array:
 def _scaled(image: jax.Array, weight: float | None) -> jax.Array:
     if weight in (1, -1):
         return image if weight == 1 else -image
-    return image * jnp.asarray(weight, image.dtype)
+    return image * jnp.asarray(_in_dtype(weight, image.dtype))
+
+
+def _in_dtype(weight: Any, dtype: np.dtype) -> np.ndarray:
+    """A weight in this dtype; of unsigned integers modulo their range, as they wrap."""
+    whole = jnp.issubdtype(dtype, jnp.integer)
+    return np.asarray(int(weight) if whole else weight).astype(dtype)
 
 
 def _without_margin(image: jax.Array, axis: int, margin: tuple[int, int]) -> jax.Array:
@@ -197,10 +203,10 @@ def _by_row(image: jax.Array, axis: int, usual, rows, dtype: np.dtype) -> jax.Ar
     size = image.shape[axis]
 
     def values(numpy, index):
-        out = numpy.full(index.shape, usual, dtype)
+        out = numpy.full(index.shape, _in_dtype(usual, dtype), dtype)
         for row, value in rows:
             here = index == (row if row >= 0 else size + row)
-            out = numpy.where(here, numpy.asarray(value, dtype), out)
+            out = numpy.where(here, _in_dtype(value, dtype), out)
         return out
 
     return per_row(image, axis, values, costly=len(rows) > 2)

@@ -16,8 +16,9 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Shaped
 
-from jax_imgrad import _checks, _options, _stencils
+from jax_imgrad import _checks, _dispatch, _options, _stencils
 from jax_imgrad._bands import Product
+from jax_imgrad._dtypes import accumulator
 from jax_imgrad._linear import stencil
 from jax_imgrad._masks import valid_outputs, without_invalid
 from jax_imgrad._options import Boundaries, Spacing
@@ -232,6 +233,7 @@ def laplacian(
     _options.check_reflection("x", array, products)
     held = _options.result_dtype("x", array.dtype, dtype, products)
     valid = _checks.as_mask(where, "x", array)
+    _dispatch.check_implementation(implementation)
     return _sum_of_derivatives(array, valid, products, held, implementation)
 
 
@@ -247,6 +249,7 @@ def derivatives(
     """What the products make of an image; `jointly`: where they all count, or not."""
     _options.check_reflection("x", array, products)
     valid = _checks.as_mask(where, "x", array)
+    _dispatch.check_implementation(implementation)
     return _derivatives(array, valid, products, dtype, implementation, jointly)
 
 
@@ -259,7 +262,7 @@ def _derivatives(
     implementation: Implementation | None,
     jointly: bool,
 ) -> tuple[jax.Array, ...]:
-    image = without_invalid(array.astype(dtype), valid)
+    image = without_invalid(array, valid).astype(dtype)
     results = stencil([image], tuple((p,) for p in products), implementation)
     if valid is None:
         return tuple(results)
@@ -277,8 +280,10 @@ def _sum_of_derivatives(
     dtype: np.dtype,
     implementation: Implementation | None,
 ) -> jax.Array:
-    image = without_invalid(array.astype(dtype), valid)
+    # In the dtype to accumulate in, for the derivative is a sum, too.
+    image = without_invalid(array, valid).astype(accumulator(dtype))
     (total,) = stencil([image] * len(products), (products,), implementation)
+    total = total.astype(dtype)
     if valid is None:
         return total
     counts = [valid_outputs(valid, product) for product in products]

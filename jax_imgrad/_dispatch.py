@@ -20,12 +20,7 @@ def choose(
     """The implementation asked for, if it has the operation and takes the operand."""
     if implementation is None:
         return None
-    if implementation not in get_args(Implementation):
-        names = ", ".join(map(repr, get_args(Implementation)))
-        raise ValueError(
-            f"implementation must be None or one of {names}, got {implementation!r}; "
-            "None works everywhere"
-        )
+    check_implementation(implementation)
     backend = load(implementation)
     if not hasattr(backend, operation):
         names = " or ".join(map(repr, having(operation)))
@@ -33,6 +28,19 @@ def choose(
     if reason := backend.why_not(jax.typeof(operand)):
         raise _refusal(implementation, reason)
     return implementation
+
+
+def check_implementation(implementation: Any) -> None:
+    """Raises ValueError unless it is None or a name of an implementation."""
+    names = get_args(Implementation)
+    if implementation is None or (
+        isinstance(implementation, str) and implementation in names
+    ):
+        return
+    raise ValueError(
+        f"implementation must be None or one of {', '.join(map(repr, names))}, got "
+        f"{implementation!r}; None works everywhere"
+    )
 
 
 def fastest(operation: str, operand: Any, context: mlir.ModuleContext) -> str:

@@ -5,18 +5,19 @@ import itertools
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Shaped
 
 from jax_imgrad import _checks, _options, _stencils
-from jax_imgrad._backends.xla import accumulator
+from jax_imgrad._backends.xla import materialize_on_cpu
 from jax_imgrad._bands import Product
 from jax_imgrad._derivatives import derivatives
+from jax_imgrad._dtypes import accumulator
 from jax_imgrad._linear import stencil
 from jax_imgrad._masks import ratio, valid_outputs
+from jax_imgrad._norms import angle, norm
 from jax_imgrad._options import Boundaries, Spacing
-from jax_imgrad._penalties import angle, length
 from jax_imgrad._stencils import Operator, Scale
 from jax_imgrad._types import Implementation, Numbers
 
@@ -81,9 +82,10 @@ def gradient_magnitude(
     array = _checks.as_array("x", x)
     along = _options.along("x", array, axes, boundary, spacing)
     products = _stencils.gradient(*_options.taps(operator, scale), along)
-    held = _options.float_dtype("x", array.dtype, dtype)
-    parts = derivatives(array, products, where, held, implementation, jointly=True)
-    return _length(parts)
+    held = _options.float_dtype("x", array.dtype, dtype, products)
+    wide = accumulator(held)
+    parts = derivatives(array, products, where, wide, implementation, jointly=True)
+    return _length(parts, jnp.finfo(held).dtype)
 
 
 def gradient_orientation(
@@ -146,10 +148,11 @@ def gradient_orientation(
     if len(along) == 1:
         raise ValueError(f"axes must be two or more for an angle, got {axes}")
     products = _stencils.gradient(*_options.taps(operator, scale), along)
-    held = _options.float_dtype("x", array.dtype, dtype)
+    held = _options.float_dtype("x", array.dtype, dtype, products)
     _checks.check_real("x", held)
-    parts = derivatives(array, products, where, held, implementation, jointly=True)
-    angles = _angles(parts)
+    wide = accumulator(held)
+    parts = derivatives(array, products, where, wide, implementation, jointly=True)
+    angles = _angles(parts, held)
     return angles[0] if len(angles) == 1 else angles
 
 
@@ -212,7 +215,7 @@ def structure_tensor(
     array = _checks.as_array("x", x)
     along = _options.along("x", array, axes, boundary, spacing)
     products = _stencils.gradient(*_options.taps(operator, scale), along)
-    held = accumulator(_options.float_dtype("x", array.dtype, dtype))
+    held = accumulator(_options.float_dtype("x", array.dtype, dtype, products))
     _checks.check_real("x", held)
     parts = derivatives(array, products, where, held, implementation, jointly=True)
     valid = _checks.as_mask(where, "x", array)
@@ -220,17 +223,15 @@ def structure_tensor(
     return _moments(parts, valid, products, window, implementation)
 
 
-@jax.jit
-def _length(parts: tuple[jax.Array, ...]) -> jax.Array:
-    return length(parts)
+@functools.partial(jax.jit, static_argnums=1)
+def _length(parts: tuple[jax.Array, ...], dtype: np.dtype) -> jax.Array:
+    return norm(parts).astype(dtype)
 
 
-@jax.jit
-def _angles(parts: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-    elevations = [
-        angle(parts[i], length(parts[i + 1 :])) for i in range(len(parts) - 2)
-    ]
-    return (*elevations, angle(*parts[-2:]))
+@functools.partial(jax.jit, static_argnums=1)
+def _angles(parts: tuple[jax.Array, ...], dtype: np.dtype) -> tuple[jax.Array, ...]:
+    elevations = [angle(parts[i], norm(parts[i + 1 :])) for i in range(len(parts) - 2)]
+    return tuple(a.astype(dtype) for a in (*elevations, angle(*parts[-2:])))
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4))
@@ -243,9 +244,7 @@ def _moments(
 ) -> tuple[jax.Array, ...]:
     # Materialized: XLA for CPU would otherwise compute them anew for each tap of the
     # window. Others need no barrier.
-    parts = lax.platform_dependent(
-        parts, cpu=lax.optimization_barrier, default=lambda parts: parts
-    )
+    parts = materialize_on_cpu(parts)
     pairs = [a * b for a, b in itertools.combinations_with_replacement(parts, 2)]
     means = [stencil([pair], ((window,),), implementation)[0] for pair in pairs]
     if valid is None:

@@ -24,6 +24,7 @@ from jax.interpreters import ad
 
 from jax_imgrad import _dispatch
 from jax_imgrad._backends import xla
+from jax_imgrad._dtypes import accumulator, derivative_dtype
 from jax_imgrad._primitives import align, batched_shape, of_one_type, primitive
 from jax_imgrad._types import Implementation, Penalty
 
@@ -51,11 +52,8 @@ def functional(
       One number for each image, `[B]`, in at least float32 or int32.
     """
     chosen = _dispatch.choose(implementation, "functional", images[0])
-    wide = xla.accumulator(images[0].dtype)
-    parameters = [
-        p.astype(wide) if jnp.issubdtype(p.dtype, jnp.inexact) else p
-        for p in parameters
-    ]
+    wide = accumulator(images[0].dtype)
+    parameters = [p.astype(wide) if p.dtype != bool else p for p in parameters]
     (values,) = functional_p.bind(
         *_of_one_type([*images, *parameters]),
         penalty=penalty,
@@ -72,10 +70,11 @@ def _primitive(name: str, fields: bool) -> Primitive:
 
     def like(*operands: jax.Array, penalty, count, axes):
         del penalty, axes
-        wide = xla.accumulator(operands[0].dtype)
+        wide = accumulator(operands[0].dtype)
         values = functools.reduce(jnp.add, [o.astype(wide) for o in operands]).real
         total = values.sum(tuple(range(1, values.ndim)))
-        return total, *([values.astype(operands[0].dtype)] * count if fields else [])
+        field = values.astype(derivative_dtype(operands[0].dtype))
+        return total, *([field] * count if fields else [])
 
     names = ("penalty", "count", "axes", "implementation")
     return primitive(name, call, like, _batch, names)
@@ -162,7 +161,7 @@ def _jvp_of_definition(name: str, primals, tangents, moving, options):
 
 def _inner(field: jax.Array, tangent: jax.Array) -> jax.Array:
     """The inner product, image by image: the real part, if they are complex."""
-    wide = xla.accumulator(field.dtype)
+    wide = accumulator(field.dtype)
     product = field.astype(wide) * tangent.astype(wide)
     return product.real.sum(tuple(range(1, product.ndim)))
 

@@ -6,12 +6,16 @@ differences are selected again after: a NaN times zero would still be NaN.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
+from jax_imgrad import _checks
 from jax_imgrad._bands import Product, apply
+from jax_imgrad._dtypes import accumulator
 from jax_imgrad._shift import shift, shift_along
 
 Mask = jax.Array | None
@@ -20,7 +24,31 @@ Reduction = Literal["mean", "sum"]  # over the pixels of each image
 
 def without_invalid(image: jax.Array, valid: Mask) -> jax.Array:
     """The image, zero where it is not valid."""
-    return image if valid is None else jnp.where(valid, image, 0)
+    if valid is None:
+        return image
+    # Not jnp.where, which converts its operands: with `jax.debug_nans` and
+    # `jax.disable_jit` that stops at a NaN, though it is not selected.
+    return lax.select(
+        jnp.broadcast_to(valid, image.shape), image, jnp.zeros_like(image)
+    )
+
+
+def valid_floats(images: Sequence[jax.Array], valid: Mask) -> list[jax.Array]:
+    """Images of a loss in one dtype of floats, zero where they are not valid.
+
+    Masked before they are converted: `jax.debug_nans` reports a NaN that is converted.
+    """
+    dtype = _checks.float_of(*(image.dtype for image in images))
+    return [without_invalid(image, valid).astype(dtype) for image in images]
+
+
+def valid_residual(
+    predictions: jax.Array, targets: jax.Array, valid: Mask
+) -> jax.Array:
+    """The difference of two images, in at least float32, zero where it is not valid."""
+    pair = valid_floats([predictions, targets], valid)
+    p, t = (image.astype(accumulator(image.dtype)) for image in pair)
+    return p - t
 
 
 def valid_differences(

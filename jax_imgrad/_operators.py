@@ -14,7 +14,7 @@ from jax_imgrad._functional import functional
 from jax_imgrad._linear import divergence_p, image_gradients_p, stencil
 from jax_imgrad._masks import valid_outputs, without_invalid
 from jax_imgrad._options import Boundaries, Spacing
-from jax_imgrad._penalties import variation
+from jax_imgrad._penalties import Variation
 from jax_imgrad._primitives import of_one_type
 from jax_imgrad._stencils import Along, Operator, Scale
 from jax_imgrad._types import Image, Implementation, Numbers
@@ -92,6 +92,7 @@ def image_gradients(
     """
     array = _checks.as_array("image", image)
     _checks.check_image_rank("image", array)
+    _dispatch.check_implementation(implementation)
     subtract_in = _checks.difference_dtype("image", array.dtype, dtype)
     return _image_gradients(array, subtract_in, implementation)
 
@@ -165,6 +166,7 @@ def divergence(
       A. Chambolle, "An Algorithm for Total Variation Minimization and Applications",
       Journal of Mathematical Imaging and Vision 20, 2004, equation 2.
     """
+    _dispatch.check_implementation(implementation)
     flow = _checks.as_fields("gradients", gradients, axes)
     along = _options.along("gradients[0]", flow[0], axes, boundary, spacing)
     products = _stencils.gradient(*_options.taps(operator, scale), along)
@@ -226,6 +228,7 @@ def sobel_edges(
     """
     array = _checks.as_array("image", image)
     _checks.check_image_rank("image", array)
+    _dispatch.check_implementation(implementation)
     _options.check_reflection("image", array, _SOBEL_EDGES)
     held = _options.result_dtype("image", array.dtype, dtype, _SOBEL_EDGES)
     return _sobel_edges(array, held, implementation)
@@ -276,6 +279,7 @@ def total_variation(
     array = _checks.as_array("images", images)
     _checks.check_image_rank("images", array, or_one=True)
     _checks.difference_dtype("images", array.dtype, None)
+    _dispatch.check_implementation(implementation)
     batch = array if array.ndim == 4 else array[None]
     total = _total_variation(batch, implementation)
     return total if array.ndim == 4 else total[0]
@@ -310,10 +314,10 @@ def _general_divergence(
     dtype: np.dtype,
     implementation: Implementation | None,
 ) -> jax.Array:
-    flow = [part.astype(dtype) for part in flow]
     if valid is not None:
         counts = [valid_outputs(valid, product) for product in products]
-        flow = [jnp.where(c, p, 0) for c, p in zip(counts, flow, strict=True)]
+        flow = list(map(without_invalid, flow, counts))
+    flow = [part.astype(dtype) for part in flow]
     maps = (tuple(map(transpose, products)),)
     (out,) = stencil(flow, maps, implementation)
     return without_invalid(-out, valid)
@@ -337,7 +341,7 @@ def _total_variation(
         images = images.astype(held)
     scale = jnp.zeros((), jnp.float32)
     total = functional(
-        variation("l1"), [images], [scale], axes=_AXES, implementation=implementation
+        Variation("l1"), [images], [scale], axes=_AXES, implementation=implementation
     )
     floats = jnp.issubdtype(images.dtype, jnp.floating)
     return total.astype(images.dtype) if floats else total

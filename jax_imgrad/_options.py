@@ -1,4 +1,4 @@
-"""What a caller may ask of a stencil: every check of its options."""
+"""Checks of the options of stencils, and the messages of their errors."""
 
 import math
 from typing import Any, cast
@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from jax_imgrad import _checks
+from jax_imgrad import _checks, _values
 from jax_imgrad._bands import BOUNDARIES, Boundary, Product
+from jax_imgrad._dtypes import accumulator
 from jax_imgrad._stencils import NAMED, Along, Operator, Scale
 
 # One for all axes, or one for each.
@@ -18,6 +19,25 @@ Spacing = float | tuple[float, ...]
 
 _INTEGERS = ("int8", "int16", "int32", "int64")
 
+# What the boundaries are called in SciPy, PyTorch, OpenCV, scikit-image and MONAI. Not
+# here: "reflect", which is "symmetric" to SciPy.
+_ELSEWHERE = {
+    "nearest": "edge",
+    "replicate": "edge",
+    "border": "edge",
+    "mirror": "reflect",
+    "reflection": "reflect",
+    "reflect_101": "reflect",
+    "grid-mirror": "symmetric",
+    "circular": "wrap",
+    "periodic": "wrap",
+    "grid-wrap": "wrap",
+    "zeros": "constant",
+    "grid-constant": "constant",
+    "same": "constant",
+    "valid": "zero",
+}
+
 
 def along(
     name: str, array: jax.Array, axes: Any, boundary: Any, spacing: Any
@@ -25,21 +45,24 @@ def along(
     """The axes of `array` to differentiate along, each with its options."""
     counted = _axes(name, array, axes)
     boundaries = _each("boundary", boundary, len(counted))
+    if isinstance(spacing, jax.Array | np.ndarray) and spacing.ndim == 1:
+        spacing = tuple(spacing)
     spacings = _each("spacing", spacing, len(counted))
     for one in boundaries:
-        _checks.check_option("boundary", one, BOUNDARIES)
-    for one in spacings:
-        if not (_checks.is_number(one) and one > 0):
-            raise ValueError(
-                f"spacing must be a positive number, or one for each axis, got "
-                f"{spacing!r}; reverse an axis with jax.numpy.flip"
-            )
-    return tuple(map(Along, counted, boundaries, map(float, spacings)))
+        _values.check_option("boundary", one, BOUNDARIES, _ELSEWHERE)
+    numbers = [_values.as_number(one) for one in spacings]
+    if not all(number and 1e-150 < number < 1e150 for number in numbers):
+        raise ValueError(
+            f"spacing must be a positive number, or one for each axis, got "
+            f"{spacing!r}{''.join(map(_values.hint_if_traced, spacings))}; reverse an "
+            "axis with jax.numpy.flip"
+        )
+    return tuple(map(Along, counted, boundaries, map(float, numbers)))
 
 
 def taps(operator: Any, scale: Any) -> tuple[Operator, Scale]:
     """The two, if the operator is a name or a Gaussian, and the scale one of two."""
-    _checks.check_option("scale", scale, ("derivative", "raw"))
+    _values.check_option("scale", scale, ("derivative", "raw"))
     if isinstance(operator, str) and operator in NAMED:
         return cast(Operator, operator), scale
     if isinstance(operator, tuple | list) and [*operator[:1]] == ["gaussian"]:
@@ -52,11 +75,13 @@ def taps(operator: Any, scale: Any) -> tuple[Operator, Scale]:
 
 def as_sigma(name: str, *sigma: Any) -> float:
     """The width of a Gaussian, if it reaches another pixel."""
-    if len(sigma) != 1 or not _checks.is_number(sigma[0]) or not sigma[0] >= 0.125:
+    number = _values.as_number(*sigma) if len(sigma) == 1 else None
+    if number is None or number < 0.125:
         raise ValueError(
             f"{name} must have one sigma, of at least 0.125 pixels, got {sigma}"
+            f"{''.join(map(_values.hint_if_traced, sigma))}"
         )
-    return float(sigma[0])
+    return float(number)
 
 
 def check_reflection(
@@ -81,24 +106,46 @@ def result_dtype(
     """The dtype to compute in: one that holds the results."""
     whole = _are_whole(products)
     if requested is None and not jnp.issubdtype(given, jnp.inexact):
-        _checks.difference_dtype(name, given, jnp.float32)  # says what is not a number
-        return _whole(name, given, products) if whole else np.dtype("float32")
-    dtype = _checks.difference_dtype(name, given, requested)
+        dtype = _whole(name, given, products) if whole else np.dtype("float32")
+    else:
+        dtype = _checks.difference_dtype(name, given, requested)
     if not (whole or jnp.issubdtype(dtype, jnp.inexact)):
         raise TypeError(
             f"dtype must be one of floats where the taps are fractions, got {dtype}; "
             "scale='raw' and spacing=1 keep those of most operators whole"
         )
+    check_taps(products, dtype)
     return dtype
 
 
-def float_dtype(name: str, given: np.dtype, requested: DTypeLike | None) -> np.dtype:
+def check_taps(products: tuple[Product, ...], dtype: np.dtype) -> None:
+    """Raises ValueError where a spacing makes a tap 0 or infinite in floats."""
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        return
+    limits = jnp.finfo(accumulator(jax.dtypes.canonicalize_dtype(dtype)))
+    for weight in _weights(products):
+        if weight and not float(limits.tiny) <= abs(weight) <= float(limits.max):
+            raise ValueError(
+                f"spacing must be such that the taps, divided by it or by its square, "
+                f"are in the range of {limits.dtype}, got a tap of {weight}; change "
+                "the unit of length"
+            )
+
+
+def float_dtype(
+    name: str,
+    given: np.dtype,
+    requested: DTypeLike | None,
+    products: tuple[Product, ...],
+) -> np.dtype:
     """The dtype requested, or that of floats, or float32 for integers."""
     floats = jnp.issubdtype(given, jnp.inexact)
     default = given if floats else jnp.dtype("float32")
-    dtype = _checks.difference_dtype(name, given, requested or default)
+    requested = default if requested is None else requested
+    dtype = _checks.difference_dtype(name, given, requested)
     if not jnp.issubdtype(dtype, jnp.inexact):
         raise TypeError(f"dtype must be one of floats here, got {dtype}")
+    check_taps(products, dtype)
     return dtype
 
 
@@ -116,8 +163,11 @@ def divergence_dtype(
 
 
 def _are_whole(products: tuple[Product, ...]) -> bool:
-    weights = [w for product in products for _, band in product for _, w in band.taps]
-    return all(float(weight).is_integer() for weight in weights)
+    return all(float(weight).is_integer() for weight in _weights(products))
+
+
+def _weights(products: tuple[Product, ...]) -> list[float]:
+    return [w for product in products for _, band in product for _, w in band.taps]
 
 
 def _whole(name: str, given: np.dtype, products: tuple[Product, ...]) -> np.dtype:
@@ -149,7 +199,11 @@ def _axes(name: str, array: jax.Array, axes: Any) -> tuple[int, ...]:
         or len({*counted}) != len(counted)
         or not all(0 <= a < array.ndim for a in counted)
     ):
-        hint = "; those of an image [H, W] are axes=(0, 1)" if array.ndim == 2 else ""
+        hints = {
+            1: "; that of a signal is axes=0",
+            2: "; those of an image [H, W] are axes=(0, 1)",
+        }
+        hint = hints.get(array.ndim, "")
         raise ValueError(
             f"{name} has {array.ndim} axes, and axes must be different ones of them, "
             f"got {axes}{hint}"

@@ -1,8 +1,9 @@
-"""Pointwise functions, zero at zero, whose derivatives are right there.
+"""Penalties of differences, zero at zero, with well-defined derivatives at zero.
 
-JAX says that the derivative of |x| at 0 is 1, and that of the square root is infinite:
-a total variation made of those pushes on a constant image, or is NaN there. Here both
-are 0 at 0, as in TensorFlow and PyTorch, and every second derivative is finite.
+A penalty is a function of a vector by its norm alone, ρ(|x|), of the scale at which it
+turns from quadratic to linear, and of whether the squares of x are known to be in the
+range of their dtype. Those of Huber and Charbonnier are smooth at 0, and so are their
+derivatives here. `_norms.py` has the rules that all of them follow.
 """
 
 import dataclasses
@@ -13,148 +14,166 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jax_imgrad._types import Penalty
+from jax_imgrad._norms import inner, inverse_norm, norm, rescale, squares_of, unit
 
 
 @jax.custom_jvp
-def absolute(x: jax.Array) -> jax.Array:
-    """|x|, also of complex numbers."""
-    return jnp.abs(x)
+def _ratio(x: jax.Array, scale: jax.Array) -> jax.Array:
+    """X/s for s > 0, cut off where its square would overflow.
+
+    Its derivative is (x' - (x/s) s')/s: JAX's own has 1/s², which may be infinite.
+    """
+    most = _largest_ratio(x)
+    return jnp.clip(x * (1 / scale), -most, most)
 
 
-@absolute.defjvp
-def _absolute_jvp(primals, tangents):
-    (x,), (t,) = primals, tangents
-    return jnp.abs(x), jnp.real(jnp.conj(jnp.sign(x)) * t)
+@_ratio.defjvp
+def _ratio_jvp(primals, tangents):
+    (x, scale), (t, s) = primals, tangents
+    ratio = _ratio(x, scale)
+    inside = jnp.abs(ratio) < _largest_ratio(x)
+    return ratio, jnp.where(inside, (t - ratio * s) * (1 / scale), 0)
 
 
-def power(x: jax.Array, exponent: float) -> jax.Array:
-    """X ** exponent, for x >= 0 and exponent >= 1; derivatives at 0 are 0."""
-    zero = x == 0
-    return jnp.where(zero, 0, jnp.where(zero, 1, x) ** exponent)
+def _largest_ratio(x: jax.Array) -> float:
+    return 2.0 ** (jnp.finfo(x.dtype).maxexp // 2 - 4)
 
 
-@jax.custom_jvp
-def norm(xs: Sequence[jax.Array]) -> jax.Array:
-    """The Euclidean norm of several real numbers."""
-    return jnp.sqrt(_squares(xs))
+# A derivative rule of f(vector, scale, in_range), of which the last is static.
+_of_scale = functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 
 
-@norm.defjvp
-def _norm_jvp(primals, tangents):
-    (xs,), (ts,) = primals, tangents
-    return norm(xs), _inner(xs, ts) * _inverse_root(_squares(xs))
+def l1(xs: Sequence[jax.Array], scale: jax.Array, in_range: bool = False) -> jax.Array:
+    """|x|, whatever the scale."""
+    del scale
+    return norm(xs, in_range)
 
 
-@jax.custom_jvp
-def _inverse_root(x: jax.Array) -> jax.Array:
-    """1/√x, and 0 at 0."""
-    return jnp.where(x == 0, 0, lax.rsqrt(x))
+@_of_scale
+def huber(
+    xs: Sequence[jax.Array], delta: jax.Array, in_range: bool = False
+) -> jax.Array:
+    """x²/(2δ) where |x| <= δ, and |x| - δ/2 beyond, for δ > 0."""
+    size = norm(xs, in_range)
+    near = inner(xs, [x * (0.5 / delta) for x in xs])
+    return jnp.where(size <= delta, near, size - delta / 2)
 
 
-@_inverse_root.defjvp
-def _inverse_root_jvp(primals, tangents):
-    (x,), (t,) = primals, tangents
-    inverse = _inverse_root(x)
-    # In this order nothing overflows, forward, where x is a small number's square.
-    return inverse, -0.5 * t * inverse * inverse * inverse
+@huber.defjvp
+def _huber_jvp(in_range, primals, tangents):
+    (xs, delta), (ts, d) = primals, tangents
+    share = jnp.minimum(_ratio(norm(xs, in_range), delta), 1)
+    along = inner(_huber_slope(xs, delta, in_range), ts)
+    return huber(xs, delta, in_range), along - 0.5 * (share * share) * d
 
 
-def _squares(xs: Sequence[jax.Array]) -> jax.Array:
-    return _inner(xs, xs)
+def _huber_slope(xs, delta, in_range: bool) -> list[jax.Array]:
+    """X/δ where |x| <= δ, and x/|x| beyond."""
+    ratios = [_ratio(x, delta) for x in xs]
+    if len(xs) == 1:
+        return [jnp.clip(ratios[0], -1, 1)]
+    near, us = norm(xs, in_range) <= delta, unit(xs, in_range)
+    return [jnp.where(near, r, u) for r, u in zip(ratios, us, strict=True)]
 
 
-def _inner(xs: Sequence[jax.Array], ys: Sequence[jax.Array]) -> jax.Array:
-    return functools.reduce(jnp.add, [x * y for x, y in zip(xs, ys, strict=True)])
-
-
-def length(xs: Sequence[jax.Array]) -> jax.Array:
-    """The Euclidean norm, of complex numbers too, as large or small as they may be."""
-    parts = [p for x in xs for p in ([x.real, x.imag] if jnp.iscomplexobj(x) else [x])]
-    # A constant to JAX: the norm does not depend on it, nor do its derivatives.
-    largest = lax.stop_gradient(functools.reduce(jnp.maximum, map(jnp.abs, parts)))
-    scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
-    size = scale * norm([part / scale for part in parts])
-    return jnp.where(jnp.isnan(largest), largest, size)
-
-
-def angle(y: jax.Array, x: jax.Array) -> jax.Array:
-    """The angle of the vector (y, x), 0 where it is 0."""
-    largest = lax.stop_gradient(jnp.maximum(jnp.abs(y), jnp.abs(x)))
-    some = (largest > 0) | jnp.isnan(largest)
-    scale = jnp.where(some & jnp.isfinite(largest), largest, 1)
-    y, x = jnp.where(some, y, 0) / scale, jnp.where(some, x, 1) / scale
-    return jnp.where(some, jnp.arctan2(y, x), 0)
-
-
-def square(x: jax.Array) -> jax.Array:
-    """x², of a real number."""
-    return x * x
-
-
-def _size(xs: Sequence[jax.Array]) -> jax.Array:
-    """The Euclidean norm; of one number its absolute value, with an exact sign."""
-    return norm(xs) if len(xs) > 1 else absolute(xs[0])
-
-
-def _huber(xs: Sequence[jax.Array], delta: jax.Array) -> jax.Array:
-    """x²/(2δ) where |x| <= δ, and |x| - δ/2 beyond."""
-    size = _size(xs)
-    return jnp.where(size <= delta, _squares(xs) * (0.5 / delta), size - delta / 2)
-
-
-@jax.custom_jvp
-def charbonnier(xs: Sequence[jax.Array], epsilon: jax.Array) -> jax.Array:
+@_of_scale
+def charbonnier(
+    xs: Sequence[jax.Array], epsilon: jax.Array, in_range: bool = False
+) -> jax.Array:
     """sqrt(x² + ε²) - ε, for ε > 0."""
-    # In this form nothing cancels: it is 0 at 0, and not a rounding error.
-    squares = _squares(xs)
-    return squares / (jnp.sqrt(squares + epsilon * epsilon) + epsilon)
+    # As x²/(sqrt(x² + ε²) + ε): nothing cancels, and it is exactly 0 at 0.
+    if in_range:
+        squares = squares_of(xs)
+        return squares / (jnp.sqrt(squares + epsilon * epsilon) + epsilon)
+    if len(xs) == 1:
+        (x,) = xs
+        r = _ratio(x, epsilon)
+        return x * (r / (jnp.sqrt(r * r + 1) + 1))
+    # The root is the norm of the vector (x, ε).
+    (*rescaled, last), squares, _, _ = rescale([*xs, epsilon], False)
+    denominator = jnp.maximum(jnp.sqrt(squares) + last, jnp.finfo(last.dtype).tiny)
+    inverse = 1 / denominator
+    return inner(xs, [x * inverse for x in rescaled])
 
 
 @charbonnier.defjvp
-def _charbonnier_jvp(primals, tangents):
-    (xs, epsilon), (ts, s) = primals, tangents
-    value = charbonnier(xs, epsilon)
-    along = _inner(xs, ts) - value * s
-    return value, along / jnp.sqrt(_squares(xs) + epsilon * epsilon)
+def _charbonnier_jvp(in_range, primals, tangents):
+    (xs, epsilon), (ts, e) = primals, tangents
+    value = charbonnier(xs, epsilon, in_range)
+    if len(xs) == 1 and not in_range:
+        r = _ratio(xs[0], epsilon)
+        slope = _charbonnier_slope(r)
+        by_epsilon = slope * (r / (jnp.sqrt(r * r + 1) + 1))
+        return value, slope * ts[0] - by_epsilon * e
+    vector = [*xs, epsilon]
+    along = inner(unit(vector, in_range)[:-1], ts)
+    return value, along - value * inverse_norm(vector, in_range) * e
 
 
-# Of a vector, by its length alone.
-PENALTIES = {
-    "l1": lambda xs, scale: _size(xs),
-    "l2": lambda xs, scale: _squares(xs),
-    "huber": _huber,
-    "charbonnier": charbonnier,
-}
-
-# Their derivatives by the length, divided by the length: of its square. There is none
-# of l2, whose sum is the same with channels coupled or not.
-_WEIGHTS = {
-    "l1": lambda squares, scale: _inverse_root(squares),
-    "huber": lambda squares, scale: jnp.where(
-        squares <= square(scale), 1 / scale, _inverse_root(squares)
-    ),
-    "charbonnier": lambda squares, scale: lax.rsqrt(squares + scale * scale),
-}
+@jax.custom_jvp
+def _charbonnier_slope(r: jax.Array) -> jax.Array:
+    """r/sqrt(r² + 1), whose derivative is (r² + 1)^(-3/2)."""
+    return r * lax.rsqrt(r * r + 1)
 
 
-@functools.cache
-def variation(name: str, isotropic: bool = False) -> Penalty:
-    """The penalty of every difference, or of the length of all those of a pixel.
+@_charbonnier_slope.defjvp
+def _charbonnier_slope_jvp(primals, tangents):
+    (r,), (t,) = primals, tangents
+    inverse = lax.rsqrt(r * r + 1)
+    return _charbonnier_slope(r), inverse * inverse * inverse * t
+
+
+def l2(xs: Sequence[jax.Array], scale: jax.Array, in_range: bool = False) -> jax.Array:
+    """x², whatever the scale."""
+    del scale, in_range
+    return squares_of(xs)
+
+
+# Of a vector, by its norm alone: `penalty(xs, scale, in_range)`.
+PENALTIES = {"l1": l1, "l2": l2, "huber": huber, "charbonnier": charbonnier}
+
+
+def _weight(name: str, xs, scale, in_range: bool) -> jax.Array:
+    """ρ'(|x|)/|x|: the derivative of the penalty is this weight times x."""
+    if name == "charbonnier":
+        return inverse_norm([*xs, scale], in_range)
+    weight = inverse_norm(xs, in_range)
+    if name == "huber":
+        return jnp.where(norm(xs, in_range) <= scale, 1 / scale, weight)
+    return weight
+
+
+@dataclasses.dataclass(frozen=True)
+class Variation:
+    """The penalty of every difference, or of the norm of all those of a pixel.
 
     Its parameters are the scale of the penalty, and for each axis which differences are
-    valid, or nothing where all are.
+    valid, or nothing where all are. Except for "l2" it is homogeneous of degree 1 in
+    the differences and the scale together, and its derivative of degree 0.
     """
-    rho = PENALTIES[name]
 
-    def penalty(differences, parameters):
+    name: str
+    isotropic: bool = False
+    in_range: bool = False
+
+    def __call__(self, differences, parameters) -> jax.Array:
         scale, *valid = parameters
         parts = _valid_parts(differences, valid)
-        if isotropic:
-            return rho(parts, scale)
-        return functools.reduce(jnp.add, [rho([part], scale) for part in parts])
+        if self.isotropic:
+            return PENALTIES[self.name](parts, scale, self.in_range)
+        return functools.reduce(
+            jnp.add,
+            [PENALTIES[self.name]([part], scale, self.in_range) for part in parts],
+        )
 
-    return penalty
+    @property
+    def has_norms(self) -> bool:
+        """Whether it is made of norms, the squares of which may be out of range."""
+        return self.name == "charbonnier" or (self.isotropic and self.name != "l2")
+
+    def assuming_in_range(self) -> "Variation":
+        """The same for differences whose squares are in the range of their dtype."""
+        return dataclasses.replace(self, in_range=True)
 
 
 def _valid_parts(differences, valid) -> list[jax.Array]:
@@ -169,27 +188,24 @@ def _valid_parts(differences, valid) -> list[jax.Array]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Coupled:
-    """The penalty of the length of all differences of a pixel of one image.
+class Coupled(Variation):
+    """The penalty of the norm of all differences of a pixel of one image.
 
-    Its channels, the last axis, are so many images to the penalty, whose arguments have
-    that axis no more. Its derivative by a difference d is `weight * d`, with one weight
-    for all channels of a pixel: that of `half_quadratic`, for which it is a constant.
+    The penalty receives one image for each channel, without the channel axis. Its
+    derivative by a difference d is `weight * d`, with one weight for all channels of a
+    pixel: that of `half_quadratic`, for which it is a constant.
     """
 
-    name: str
-
-    def __call__(self, differences, parameters) -> jax.Array:
-        return variation(self.name, True)(differences, parameters)
+    isotropic: bool = True
 
     def weight(self, differences, parameters) -> jax.Array:
         """Of each pixel."""
         scale, *valid = parameters
-        squares = _squares(_valid_parts(differences, valid))
-        return _WEIGHTS[self.name](squares, scale)
+        parts = _valid_parts(differences, valid)
+        return _weight(self.name, parts, scale, self.in_range)
 
 
 def half_quadratic(differences, parameters) -> jax.Array:
-    """Half the weighted squares: the weight is in the place of the scale."""
+    """Half the weighted squares; the first parameter is the weight, not a scale."""
     weight, *valid = parameters
-    return weight * (0.5 * _squares(_valid_parts(differences, valid)))
+    return weight * (0.5 * squares_of(_valid_parts(differences, valid)))

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import Tracer
 from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 
@@ -33,11 +34,13 @@ def primitive(
     """
     new = Primitive(name)
     new.multiple_results = True
-    compiled = jax.jit(new.bind, static_argnames=options)
 
     def compute(*operands: jax.Array, implementation: str | None, **options: Any):
         backend = _dispatch.load(implementation or "xla")
         return jax.tree.leaves(call(getattr(backend, name), *operands, **options))
+
+    bind_or_compute = functools.partial(_bind_or_compute, new.bind, compute)
+    compiled = jax.jit(bind_or_compute, static_argnames=options)
 
     @new.def_impl
     def run(*operands: jax.Array, **options: Any):
@@ -67,6 +70,16 @@ def primitive(
     mlir.register_lowering(new, lower)
     batching.primitive_batchers[new] = functools.partial(batch, new)
     return new
+
+
+def _bind_or_compute(bind: Callable, compute: Callable, *operands, **options: Any):
+    """Binds what is traced, to be compiled, and computes the rest without that.
+
+    `jax.debug_nans` calls again, without tracing, what gave a NaN, to find where. What
+    is compiled each time would be called again without end.
+    """
+    traced = any(isinstance(operand, Tracer) for operand in operands)
+    return (bind if traced else compute)(*operands, **options)
 
 
 def of_one_type(*operands: jax.Array) -> list[jax.Array]:

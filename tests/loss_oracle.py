@@ -140,7 +140,8 @@ def edge_aware_smoothness(
     where=None,
     reduction="mean",
 ):
-    field, guide = wide(field), wide(guide)
+    white = np.iinfo(guide.dtype).max if np.asarray(guide).dtype.kind in "iu" else 1
+    field, guide = wide(field), wide(guide) / white
     valid = valid_pixels(where, field.shape)
     field = np.where(valid, field, 0)
     if mean_normalized:

@@ -108,7 +108,7 @@ NOT_IMAGES = {
     "bytes": (b"cat.png", f"must be an array, got b'cat.png'; {READ}"),
     "path": (Path("cat"), f"must be an array, got {Path('cat')!r}; {READ}"),
     "ragged": ([[1], [1, 2]], f"must be an array of JAX or NumPy, got list; {CONVERT}"),
-    "None": (None, f"must be an array of JAX or NumPy, got NoneType; {CONVERT}"),
+    "None": (None, "must be an array of JAX or NumPy, got NoneType; pass an array"),
     "objects": (
         IMAGE.astype(object),
         f"must be an array of numbers, got one of dtype object; {CAST}",
@@ -123,10 +123,16 @@ NOT_IMAGES = {
     ),
     "keys": (
         jax.random.split(jax.random.key(0), (1, 2, 2, 1)),
-        f"must be bool, {NUMBERS}, got key<fry>; {CAST}",
+        f"must be bool, {NUMBERS}, got key<fry>; draw numbers with jax.random",
+    ),
+    "masked": (
+        np.ma.masked_array(IMAGE, mask=IMAGE > 0),
+        "must be an array without a mask, got a masked array; pass "
+        "numpy.ma.getdata(image), and where=~numpy.ma.getmaskarray(image) to a "
+        "function that has it",
     ),
     "uint32": (IMAGE.astype("uint32"), f"is uint32, {NO_SIGNED_INTEGER}"),
-    "a number": (1.5, f"must be an array of JAX or NumPy, got float; {CONVERT}"),
+    "a number": (1.5, "must be an array of JAX or NumPy, got float; pass an array"),
 }
 
 
@@ -248,7 +254,9 @@ def refuses(error, words, name, shape=(2, 4, 4, 3), instead=None, **options):
 @pytest.mark.parametrize(
     ("name", "key"), [(name, key) for name in PUBLIC for key in ARRAYS[name]]
 )
-@pytest.mark.parametrize("what", ["float8", "text", "ragged", "objects"])
+@pytest.mark.parametrize(
+    "what", ["float8", "text", "ragged", "objects", "keys", "masked"]
+)
 def test_each_array_is_one_of_numbers(name, key, what):
     value, _ = NOT_IMAGES[what]
     of_pair = r"\[0\]" if key == "gradients" else ""
@@ -257,6 +265,8 @@ def test_each_array_is_one_of_numbers(name, key, what):
         "text": "got 'cat.png'",
         "ragged": "got list",
         "objects": "dtype object",
+        "keys": "got key<fry>",
+        "masked": "got a masked array",
     }[what]
     words = rf"^{key}{of_pair} .*{fact}"
     refuses(TypeError, words, name, IMAGE.shape, instead={key: value})
@@ -320,3 +330,227 @@ def test_one_pixel_is_not_reflected(name, axis):
     options = {"operator": "central"} if "operator" in PARAMETERS[name] else {}
     options |= {"axes": (0, 1), "boundary": "reflect"}
     refuses(ValueError, words, name, shape, **options)
+
+
+# Each option, over all functions that have it.
+
+OPTIONS = {name for parameters in PARAMETERS.values() for name in parameters}
+ARRAYS_OR_NUMBERS = {"scale", "edge_weight"}  # of losses; of operators scale is a name
+NUMBERS_ALONE = {"alpha", "scales", "sigma", "spacing"}
+BOOLS = {"isotropic", "channel_coupling", "mean_normalized"}
+NAMES = {
+    *("boundary", "operator", "penalty", "reduction", "edge_weighting", "order"),
+    *("implementation", "dtype"),
+}
+
+
+def test_every_option_is_of_one_kind():
+    arrays = {key for keys in ARRAYS.values() for key in keys}
+    kinds = ARRAYS_OR_NUMBERS | NUMBERS_ALONE | BOOLS | NAMES | {"axes", "where"}
+    assert OPTIONS - arrays == kinds
+
+
+def has(option):
+    return [name for name in PUBLIC if option in PARAMETERS[name]]
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [(n, option) for option in sorted(NAMES) for n in has(option)]
+)
+@pytest.mark.parametrize(
+    "value",
+    [["x"], np.array(["x", "y"]), np.ones(2), {"x": 1}, "x", len, True, 2.5],
+    ids=["list", "words", "numbers", "dict", "word", "function", "bool", "float"],
+)
+def test_a_name_is_one_of_those_there_are(name, option, value):
+    refuses((TypeError, ValueError), f"^{option} must be ", name, **{option: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [(n, option) for option in sorted(BOOLS) for n in has(option)]
+)
+@pytest.mark.parametrize("value", ["no", 0, 1.0, None, np.zeros(2, bool), [True]])
+def test_a_bool_is_true_or_false(name, option, value):
+    words = f"^{option} must be True or False, got "
+    refuses(TypeError, words, name, **{option: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [(n, option) for option in sorted(NUMBERS_ALONE) for n in has(option)],
+)
+def test_a_number_is_known(name, option):
+    """Not traced, nor one for each pixel; but those of NumPy and JAX are numbers."""
+    given = [np.ones((1, 4, 4, 1), "float32")] * len(ARRAYS[name])
+    given = [tuple(given * 2)] if name == "divergence" else given
+
+    def call(value):
+        return jax.tree.leaves(PUBLIC[name](*given, **{option: value}))
+
+    for value in (np.float32(2), np.int64(2), np.array(2), jnp.float32(2)):
+        for ours, expected in zip(call(value), call(2), strict=True):
+            np.testing.assert_array_equal(ours, expected)
+    for value in ("2", [[2]], np.ones((2, 2)), 2j, True, None, jax.random.key(0)):
+        with pytest.raises(ValueError, match=f"^{option} must "):
+            call(value)
+    with pytest.raises(ValueError, match=f"^{option} must .* which is traced"):
+        jax.jit(call)(2.0)
+
+
+@with_option("spacing")
+def test_spacing_of_each_axis_in_any_sequence(name):
+    image = np.random.default_rng(0).random((1, 4, 5, 2), "float32")
+    given = (image, image) if name == "divergence" else image
+    expected = jax.tree.leaves(PUBLIC[name](given, spacing=(1.0, 2.0)))
+    for spacing in ([1, 2], np.array([1.0, 2.0]), jnp.array([1, 2])):
+        found = jax.tree.leaves(PUBLIC[name](given, spacing=spacing))
+        for ours, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(ours, other)
+
+
+@with_option("spacing")
+@pytest.mark.parametrize("spacing", [1e-200, 1e200, 1e-39, 1e39])
+def test_spacing_leaves_the_taps_in_range(name, spacing):
+    refuses(ValueError, "^spacing must be ", name, spacing=spacing)
+
+
+LOSS_PARAMETERS = [
+    ("losses.total_variation", "scale", {"penalty": "huber"}),
+    ("losses.total_variation", "scale", {"penalty": "charbonnier", "isotropic": True}),
+    (
+        "losses.total_variation",
+        "scale",
+        {"penalty": "charbonnier", "channel_coupling": True},
+    ),
+    ("losses.laplacian_edge", "scale", {}),
+    ("losses.edge_aware_smoothness", "scale", {"penalty": "charbonnier"}),
+    (
+        "losses.edge_aware_smoothness",
+        "scale",
+        {"penalty": "charbonnier", "order": 2, "mean_normalized": True},
+    ),
+    ("losses.edge_aware_smoothness", "edge_weight", {}),
+    ("losses.edge_aware_smoothness", "edge_weight", {"edge_weighting": "gaussian"}),
+]
+of_parameters = pytest.mark.parametrize(("name", "option", "options"), LOSS_PARAMETERS)
+
+
+def test_every_parameter_is_tested():
+    found = {(name, option) for name, option, _ in LOSS_PARAMETERS}
+    assert found == {
+        (name, option)
+        for option in ARRAYS_OR_NUMBERS
+        for name in has(option)
+        if name.startswith("losses.")
+    }
+
+
+@of_parameters
+def test_parameters_are_positive_real_numbers(name, option, options):
+    given = {"name": name, "shape": (2, 4, 4, 3), **options}
+    bad = [-1, np.nan, np.inf, "1", [1.0], True, 1e39, np.full(1, -1.0)]
+    bad += [] if option == "edge_weight" else [0, 1e-46]  # which is 0 in float32
+    bad += [] if name.endswith("total_variation") else [None]  # where no default
+    for value in bad:
+        refuses(ValueError, f"^{option} must be a", **given, **{option: value})
+    for value in (1j, np.ones(3, complex), jnp.ones(3, complex), np.ones(3, bool)):
+        words = f"^{option} must be a"
+        refuses((TypeError, ValueError), words, **given, **{option: value})
+    refuses(ValueError, f"^{option} must be a", **given, **{option: jnp.float32(-1)})
+    key = jax.random.key(0)
+    refuses(TypeError, f"^{option} must be ", **given, **{option: key})
+
+
+@of_parameters
+def test_parameters_broadcast_to_the_image(name, option, options):
+    shape = (2, 4, 5, 3)
+    draw = np.random.default_rng(0)
+    given = [draw.random(shape, "float32") for _ in ARRAYS[name]]
+    coupled = "channel_coupling" in options
+
+    def loss(value, given=given):
+        return PUBLIC[name](*given, **options, **{option: value})
+
+    number = loss(0.7)
+    for same in (np.array([0.7]), jnp.full((1, 1, 1), 0.7), np.full(shape, 0.7)):
+        if not (coupled and same.size > 1):
+            np.testing.assert_allclose(loss(same), number, 1e-6)
+    each = np.float32([0.3, 0.9]).reshape(2, 1, 1, 1)
+    one_by_one = [loss(each[i], [a[i : i + 1] for a in given])[0] for i in range(2)]
+    np.testing.assert_allclose(loss(each), one_by_one, 1e-6)
+    of_pixels = np.broadcast_to(each, (*shape[:-1], 1)).copy()
+    np.testing.assert_allclose(loss(of_pixels), one_by_one, 1e-6)
+    np.testing.assert_allclose(jax.jit(loss)(of_pixels), one_by_one, 1e-6)
+    inside = jax.jit(lambda *given: loss(of_pixels, given))  # an array of NumPy
+    np.testing.assert_allclose(inside(*given), one_by_one, 1e-6)
+    slopes = jax.jit(jax.grad(lambda value: loss(value).sum()))(of_pixels)
+    by_each = jax.grad(lambda value: loss(value).sum())(each)
+    np.testing.assert_allclose(slopes.sum((1, 2, 3)), by_each.ravel(), 1e-5)
+    for wrong in [
+        (7,),
+        (4, 1, 1, 1),
+        (2, 4, 5, 2),
+        (1, 2, 4, 5, 3),
+        (3,) if coupled else (4,),
+    ]:
+        refuses(
+            ValueError,
+            rf"^{option} must broadcast to the shape of [\w ]+, .*, got \({wrong[0]}",
+            name,
+            shape,
+            **options,
+            **{option: np.ones(wrong)},
+        )
+
+
+def test_a_parameter_of_each_channel():
+    draw = np.random.default_rng(0)
+    image = draw.random((2, 4, 5, 3), "float32")
+    each = np.float32([0.1, 0.5, 2])
+    total = jig.losses.total_variation(image, penalty="huber", scale=each)
+    apart = [
+        jig.losses.total_variation(
+            image[..., i : i + 1], penalty="huber", scale=each[i]
+        )
+        for i in range(3)
+    ]
+    np.testing.assert_allclose(total, np.mean(apart, 0), 1e-6)
+    for channels in (3, 6):  # read apart, and not
+        guide = draw.random((2, 4, 5, channels), "float32")
+        weight = np.linspace(0.1, 2, channels, dtype="float32")
+        smooth = jig.losses.edge_aware_smoothness
+        weighted = smooth(image, guide, edge_weight=weight)
+        np.testing.assert_allclose(weighted, smooth(image, guide * weight), 1e-6)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "uint16", "uint32", "int16", "float16", "bool"]
+)
+def test_a_guide_of_integers_is_divided_by_the_largest(dtype):
+    draw = np.random.default_rng(0)
+    field = draw.random((1, 4, 5, 1), "float32")
+    guide = draw.integers(0, 2 if dtype == "bool" else 256, (1, 4, 5, 3)).astype(dtype)
+    white = np.iinfo(dtype).max if dtype not in ("float16", "bool") else 1
+    smooth = jig.losses.edge_aware_smoothness
+    expected = smooth(field, guide.astype("float32") / white)
+    np.testing.assert_allclose(smooth(field, guide), expected, 1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int8", "int32"])
+@pytest.mark.parametrize(
+    "name", ["image_gradients", "laplacian", "spatial_gradient", "second_derivatives"]
+)
+@pytest.mark.parametrize("where", [None, True])
+def test_arithmetic_modulo_the_range_of_integers(name, where, dtype):
+    """As NumPy computes, where the caller asks for a dtype that wraps around."""
+    x = np.random.default_rng(0).integers(0, 100, (1, 4, 5, 2)).astype(dtype)
+    options = {"scale": "raw"} if "scale" in PARAMETERS[name] else {}
+    if name == "second_derivatives":
+        options |= {"boundary": "edge", "operator": "sobel"}
+    exact = PUBLIC[name](x.astype("int32"), **options)
+    if where and "where" in PARAMETERS[name]:
+        options["where"] = np.ones((), bool)
+    ours = PUBLIC[name](x, dtype=dtype, **options)
+    for one, other in zip(*map(jax.tree.leaves, (ours, exact)), strict=True):
+        assert one.dtype == dtype
+        np.testing.assert_array_equal(one, np.asarray(other).astype(dtype))

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from public import CALLS
 
 import jax_imgrad as jig
 
@@ -31,8 +32,11 @@ LAYERS = {
     "_checks": 1,
     "_stencils": 2,
     "_masks": 2,
+    "_dtypes": 0,
+    "_norms": 0,
     "_penalties": 1,
     "_backends": 2,
+    "_values": 2,
     "_options": 3,
     "_dispatch": 3,
     "_primitives": 4,
@@ -121,6 +125,10 @@ def test_public_names():
         "structure_tensor",
         "total_variation",
     ]
+
+
+def test_every_function_is_called_in_the_tests_of_all_of_them():
+    assert {call.name for call in CALLS} == PUBLIC.keys()
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -605,11 +605,11 @@ def test_refusals_of_every_loss(name):
     for axes in ("12", (1.0, 2), None):
         no(TypeError, "axes must be an integer or a tuple", *given, axes=axes)
     one = [a[0] for a in given]
-    no(ValueError, rf"one image its batch axis with {first}\[None\]", *one)
+    no(ValueError, rf"of one image \[H, W, C\] pass {first}\[None\]", *one)
     no(TypeError, "must be real, got complex", *[a.astype("complex64") for a in given])
     no(TypeError, f"{first} must be an array, got 'photo.png'", "photo.png", *given[1:])
     line = [np.ones(3, "float32")] * len(given)
-    no(ValueError, f"{first} must have a batch axis", *line)
+    no(ValueError, rf"of one signal pass {first}\[None, :, None\]", *line)
 
 
 def test_numbers_of_numpy_are_numbers():
@@ -617,6 +617,8 @@ def test_numbers_of_numpy_are_numbers():
     for name, options, alike in (
         ("gradient_matching", {"scales": np.int64(2)}, {"scales": 2}),
         ("gradient_difference", {"alpha": np.float32(2)}, {"alpha": 2}),
+        ("gradient_difference", {"alpha": jnp.float32(2)}, {"alpha": 2}),
+        ("gradient_matching", {"scales": jnp.int32(2)}, {"scales": 2}),
         ("gradient_difference", {"axes": np.int64(1)}, {"axes": 1}),
         ("gradient_difference", {"axes": np.array([1, 2])}, {"axes": (1, 2)}),
         ("laplacian_edge", {"scale": np.float32(0.5)}, {"scale": 0.5}),
@@ -648,12 +650,12 @@ def test_refusals_of_one_loss():
     for scale in (0.0, -1.0, float("nan"), "big"):
         for name, *given in (("total_variation", one), ("laplacian_edge", one, one)):
             refused(
-                ValueError, "scale must be a number, pos", name, *given, scale=scale
+                ValueError, "scale must be a positive number", name, *given, scale=scale
             )
     edge_aware = "edge_aware_smoothness", one, one
     refused(ValueError, "scale must be", *edge_aware, scale=0)
-    refused(ValueError, "edge_weight must be a number, at", *edge_aware, edge_weight=-1)
-    for scales in (0, 2.7, True, jnp.ones((), int)):
+    refused(ValueError, "edge_weight must be a number of", *edge_aware, edge_weight=-1)
+    for scales in (0, 2.7, True, 32, jnp.ones(1, int)):
         refused(
             ValueError,
             "scales must be a whole number of at least 1",
@@ -662,7 +664,7 @@ def test_refusals_of_one_loss():
             one,
             scales=scales,
         )
-    for alpha in (0.5, float("nan"), float("inf"), jnp.ones(())):
+    for alpha in (0.5, float("nan"), float("inf"), jnp.ones(1)):
         refused(
             ValueError, "alpha must be", "gradient_difference", one, one, alpha=alpha
         )

@@ -10,13 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import AxisType
 from jax.test_util import check_grads
-from stencil_oracle import BOUNDARIES, OPERATORS
+from stencil_oracle import BOUNDARIES, GAUSSIAN, OPERATORS
 from test_sharding import collectives, shard
 
 import jax_imgrad as jig
 
-operators = pytest.mark.parametrize("operator", OPERATORS, ids=str)
 boundaries = pytest.mark.parametrize("boundary", BOUNDARIES)
+# Not symmetric; of several taps; applied axis by axis. What is true of these does not
+# depend on the taps.
+kinds = pytest.mark.parametrize("operator", ["backward", "sobel5", GAUSSIAN], ids=str)
 modes = pytest.mark.parametrize("mode", [AxisType.Auto, AxisType.Explicit])
 
 choices = st.fixed_dictionaries(
@@ -59,7 +61,7 @@ def test_divergence_is_minus_the_adjoint(options, dtype, masked, seed):
 
 
 @boundaries
-@operators
+@kinds
 def test_divergence_is_minus_the_transpose_in_jax(operator, boundary):
     options = {"operator": operator, "boundary": boundary, "axes": (0, 1)}
     x, *p = (jnp.asarray(random_array((5, 6), "float32", seed)) for seed in range(3))
@@ -75,7 +77,7 @@ def test_divergence_is_minus_the_transpose_in_jax(operator, boundary):
 
 
 @boundaries
-@operators
+@kinds
 def test_transposing_the_image_swaps_dy_and_dx(operator, boundary):
     options = {"operator": operator, "boundary": boundary, "axes": (0, 1)}
     x = random_array((5, 7), "float32")

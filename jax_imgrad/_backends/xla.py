@@ -21,6 +21,7 @@ import numpy as np
 from jax import lax
 
 from jax_imgrad._bands import Product, Shifted, apply
+from jax_imgrad._dtypes import derivative_dtype, wide
 from jax_imgrad._penalties import Coupled, half_quadratic
 from jax_imgrad._shift import has_next, has_previous, shift, shift_along
 from jax_imgrad._types import Penalty
@@ -44,7 +45,8 @@ def image_gradients(
 def divergence(dy: jax.Array, dx: jax.Array, axes: tuple[int, int]) -> jax.Array:
     """Minus the transpose of `image_gradients`: what flows out of each pixel."""
     rows, columns = axes
-    return _outflow(dy, rows) + _outflow(dx, columns)
+    out = _outflow(wide(dy), rows) + _outflow(wide(dx), columns)
+    return out.astype(dy.dtype)
 
 
 def stencil(
@@ -126,19 +128,26 @@ def functional_and_field(
     values, out = flux(penalty, differences, parameters)
     fields = [jnp.zeros_like(along[0]) for along in differences]
     for i, axis in enumerate(axes):
-        there = functools.partial(shift, axis=axis, by=-1)
-        moved = [there(p) if p.ndim else p for p in parameters]
-        _, back = flux(penalty, _differences(images, axes, before=axis), moved)
         leaves = has_next(images[0], axis)
         enters = has_previous(images[0], axis)
+        moved = [_of_previous(p, axis, enters) if p.ndim else p for p in parameters]
+        _, back = flux(penalty, _differences(images, axes, before=axis), moved)
         for k, field in enumerate(fields):
             field += jnp.where(enters, back[k][i], 0)
             fields[k] = field - jnp.where(leaves, out[k][i], 0)
     # XLA for GPU would otherwise make one sum of this and a caller's over the batch,
     # which it computes beside the field in two to fifteen times the time.
     total = lax.optimization_barrier(_sum(values))
-    dtypes = [image.dtype for image in images]
+    dtypes = [derivative_dtype(image.dtype) for image in images]
     return total, [f.astype(d) for f, d in zip(fields, dtypes, strict=True)]
+
+
+def _of_previous(parameter: jax.Array, axis: int, exists: jax.Array) -> jax.Array:
+    """The parameter of the previous pixel; of the first pixel its own.
+
+    Not 0: a scale of 0 makes NaN, which `jax.debug_nans` finds though it is not used.
+    """
+    return jnp.where(exists, shift(parameter, axis, -1), parameter)
 
 
 def _by_weight(penalty, image, parameters, axes):
@@ -148,7 +157,11 @@ def _by_weight(penalty, image, parameters, axes):
     stored.
     """
     total = functional(penalty, [image], parameters, axes)
-    channels, given = channels_of(image, parameters)
+    # XLA for GPU would otherwise compute it beside the penalty, and store what both are
+    # made of.
+    apart = lax.optimization_barrier
+    there = lax.platform_dependent(image, cuda=apart, rocm=apart, default=lambda x: x)
+    channels, given = channels_of(there, parameters)
     weight = penalty.weight(_differences(channels, axes), given)
     # XLA for GPU would otherwise compute it anew for each channel and neighbor, and XLA
     # for CPU store two arrays that it is made of.
@@ -182,17 +195,11 @@ def _differences(images, axes, before: int | None = None):
     return [[along(image, axis) for axis in axes] for image in map(wide, images)]
 
 
-def wide(array: jax.Array) -> jax.Array:
-    """In the dtype to accumulate in."""
-    return array.astype(accumulator(array.dtype))
-
-
-def accumulator(dtype) -> np.dtype:
-    """At least float32, or int32: one image of bytes overflows float16."""
-    dtype = jnp.dtype(dtype)
-    if dtype.itemsize >= 4:
-        return dtype
-    return jnp.dtype(jnp.float32 if jnp.issubdtype(dtype, jnp.inexact) else jnp.int32)
+def materialize_on_cpu(arrays: Any) -> Any:
+    """The arrays, which XLA for CPU stores before it computes with them."""
+    return lax.platform_dependent(
+        arrays, cpu=lax.optimization_barrier, default=lambda arrays: arrays
+    )
 
 
 def _sum(values: jax.Array) -> jax.Array:

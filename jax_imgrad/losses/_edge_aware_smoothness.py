@@ -5,19 +5,23 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float, Num, Shaped
 
-from jax_imgrad import _checks
-from jax_imgrad._backends.xla import accumulator, difference
+from jax_imgrad import _checks, _dispatch, _values
+from jax_imgrad._backends.xla import difference
+from jax_imgrad._dtypes import accumulator, wide
 from jax_imgrad._functional import functional
 from jax_imgrad._masks import (
     Reduction,
     count,
     ratio,
     valid_differences,
+    valid_floats,
     without_invalid,
 )
-from jax_imgrad._penalties import PENALTIES, absolute, square
+from jax_imgrad._norms import absolute, power_of_two_near
+from jax_imgrad._penalties import PENALTIES
 from jax_imgrad._types import Implementation, Numbers, Penalty
 
 
@@ -62,11 +66,16 @@ def edge_aware_smoothness(
       field: d, for example a disparity or a flow, `[B, ..., C]`, real; integers are
         taken as float32.
       guide: I, for example a photograph in [0, 1]: an array of the shape of `field` but
-        for its last axis, of G channels.
+        for its last axis, of G channels. Integers are divided by the largest of their
+        dtype, so that bytes from 0 to 255 are taken as 0 to 1; their derivative is 0.
       order: n, of the differences of the field, 1 or 2.
       penalty: the name of :math:`\rho`.
-      scale: :math:`\epsilon` of Charbonnier, positive; it may be differentiated.
-      edge_weight: :math:`\lambda`, at least 0; it may be differentiated.
+      scale: :math:`\epsilon` of Charbonnier: a positive number, or an array that
+        broadcasts to `field`; the difference from pixel i uses that of pixel i. It may
+        be differentiated.
+      edge_weight: :math:`\lambda`: a number of at least 0, or an array that broadcasts
+        to `guide`, for example `[G]`, one for each of its channels; the difference
+        from pixel i uses that of pixel i. It may be differentiated.
       edge_weighting: which :math:`\phi`: `"exponential"` or `"gaussian"`.
       mean_normalized: whether to divide the field by its mean, over the valid pixels of
         each channel, plus 1e-7.
@@ -106,35 +115,34 @@ def edge_aware_smoothness(
       2019, arXiv:1806.01260. R. Jonschkowski et al., "What matters in unsupervised
       optical flow" (UFlow), ECCV 2020, arXiv:2006.04902.
     """
-    _checks.check_option("order", order, (1, 2))
-    _checks.check_option("penalty", penalty, ("l1", "charbonnier"))
-    _checks.check_option("edge_weighting", edge_weighting, tuple(_EDGES))
-    _checks.check_option("reduction", reduction, ("mean", "sum"))
-    _checks.check_parameter("scale", scale)
-    _checks.check_parameter("edge_weight", edge_weight, or_zero=True)
+    _values.check_option("order", order, (1, 2))
+    _values.check_option("penalty", penalty, ("l1", "charbonnier"))
+    _values.check_option("edge_weighting", edge_weighting, tuple(_EDGES))
+    _values.check_option("reduction", reduction, ("mean", "sum"))
+    _values.check_bool("mean_normalized", mean_normalized)
+    _dispatch.check_implementation(implementation)
     (field,) = _checks.as_real_images(field=field)
+    counted = _checks.as_axes(axes, "field", field, has_channels=True)
     (guide,) = _checks.as_real_images(guide=guide)
-    _checks.check_same_but_last("guide", guide, "field", field)
-    counted = _checks.as_axes(axes, "field", field)
+    _checks.check_guide("guide", guide, "field", field)
     valid = _checks.as_mask(where, "field", field)
-    wide = accumulator(field.dtype)
+    dtype = accumulator(_checks.float_of(field.dtype))
     return _edge_aware_smoothness(
         field,
         guide,
-        jnp.asarray(scale, wide),
-        jnp.asarray(edge_weight, wide),
+        _values.as_parameter("scale", scale, dtype, "field", field.shape),
+        _values.as_parameter(
+            "edge_weight", edge_weight, dtype, "guide", guide.shape, or_zero=True
+        ),
         valid,
         int(order),
         penalty,
         edge_weighting,
-        mean_normalized,
+        bool(mean_normalized),
         counted,
         reduction,
         implementation,
     )
-
-
-_EDGES = {"exponential": absolute, "gaussian": square}
 
 
 @functools.partial(jax.jit, static_argnums=(5, 6, 7, 8, 9, 10, 11))
@@ -154,30 +162,32 @@ def _edge_aware_smoothness(
 ):
     if valid is None:
         valid = jnp.ones_like(field, bool)
-    wide = accumulator(field.dtype)
-    field = without_invalid(field, valid)
-    guide = without_invalid(guide, valid.any(-1, keepdims=True)).astype(wide)
+    (field,) = valid_floats([field], valid)
+    if mean_normalized or order == 2:  # its derivative is a sum of several
+        field = wide(field)
+    if scale.ndim:
+        scale = jnp.broadcast_to(scale, field.shape)
     divisor = total_divisor = 1  # of the weights, or of their sum
     if mean_normalized:
         # The differences of d/m are those of d, over m, and rho(x/m) with a scale e is
         # rho(x)/m with em. Divided first, the pixels may be rounded differently, and
         # the differences of a constant not be 0.
-        size = absolute(_mean(field.astype(wide), valid) + 1e-7)
+        # And d/(m + 1e-7) is that of both times a constant, which keeps squares of the
+        # mean, of which its derivative is made, in range.
+        field, inverse = _near_one(field)
+        size = absolute(_mean(field, valid) + 1e-7 * inverse)
         if penalty == "l1" and field.shape[-1] == 1:
             total_divisor = size.reshape(-1)  # one number for each image
         else:
             divisor = size
         if penalty != "l1":
             scale = jnp.broadcast_to(scale * size, field.shape)
-    counts = valid_differences(valid, axes, order)
-    weights = []
-    for axis, counted in zip(axes, counts, strict=True):
-        edges = _edges(guide, axis, order, edge_weight, edge_weighting)
-        weight = jnp.where(counted, jnp.exp(-edges), 0)
-        if reduction == "mean":
-            number = count(counted, field.shape, wide)
-            weight = ratio(weight, number.reshape(-1, *[1] * (field.ndim - 1)))
-        weights.append(weight / divisor)
+    weights = [
+        weight / divisor
+        for weight in _weights(
+            guide, edge_weight, valid, edge_weighting, axes, order, reduction
+        )
+    ]
     total = functools.partial(
         functional, _weighted(penalty), implementation=implementation
     )
@@ -186,7 +196,7 @@ def _edge_aware_smoothness(
     # Second differences are the first ones of an image of differences, of another image
     # along each axis. Those that the border cuts off have the weight 0.
     parts = [
-        total([difference(field.astype(wide), axis)], [scale, weight], axes=(axis,))
+        total([difference(field, axis)], [scale, weight], axes=(axis,))
         for axis, weight in zip(axes, weights, strict=True)
     ]
     return functools.reduce(jnp.add, parts) / total_divisor
@@ -204,14 +214,51 @@ def _weighted(penalty: str) -> Penalty:
     return weighted
 
 
+def _weights(guide, edge_weight, valid, edge_weighting, axes, order, reduction):
+    """For each axis exp(-edges), over the number of differences; 0 for invalid ones."""
+    dtype = edge_weight.dtype
+    some_valid = valid.any(-1, keepdims=True)
+    guide = without_invalid(guide, some_valid).astype(dtype) / _largest_value(
+        guide.dtype
+    )
+    if edge_weight.ndim:
+        edge_weight = jnp.broadcast_to(edge_weight, guide.shape)
+    weights = []
+    counts = valid_differences(valid, axes, order)
+    for axis, counted in zip(axes, counts, strict=True):
+        edges = _edges(guide, axis, order, edge_weight, edge_weighting)
+        weight = jnp.where(counted, jnp.exp(-edges), 0)
+        if reduction == "mean":
+            number = count(counted, valid.shape, dtype)
+            weight = ratio(weight, number.reshape(-1, *[1] * (valid.ndim - 1)))
+        weights.append(weight)
+    return weights
+
+
+def _largest_value(dtype) -> float:
+    """Of integers, by which a guide of them is divided; and 1 of other numbers."""
+    integers = jnp.issubdtype(dtype, jnp.integer)
+    return float(jnp.iinfo(dtype).max) if integers else 1.0
+
+
 def _edges(guide, axis, order, edge_weight, edge_weighting):
-    """How much there is of an edge of the guide at each pixel."""
+    """The mean over the channels of φ(λ δI): the exponent of the weight of a pixel."""
+    parts = _channels(guide)
+    weights = _channels(edge_weight) if edge_weight.ndim else [edge_weight] * len(parts)
     edges = [
-        _EDGES[edge_weighting](edge_weight * difference(part, axis, order))
-        for part in _channels(guide)
+        _EDGES[edge_weighting](weight * difference(part, axis, order))
+        for weight, part in zip(weights, parts, strict=True)
     ]
     edges = [edge.sum(-1, keepdims=True) for edge in edges]
     return functools.reduce(jnp.add, edges) / guide.shape[-1]
+
+
+def _square_of_edge(x: jax.Array) -> jax.Array:
+    """x², with x clipped where exp(-x²) is 0 anyway, so that x² stays finite."""
+    return jnp.square(jnp.clip(x, -(2.0**30), 2.0**30))
+
+
+_EDGES = {"exponential": absolute, "gaussian": _square_of_edge}
 
 
 def _channels(guide: jax.Array) -> list[jax.Array]:
@@ -221,6 +268,15 @@ def _channels(guide: jax.Array) -> list[jax.Array]:
     if not (whole and isinstance(count, int) and 0 < count <= 4):
         return [guide]
     return jnp.split(guide, count, axis=-1)
+
+
+def _near_one(field: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Each image times a power of two that brings it near to 1; and that."""
+    axes = tuple(range(1, field.ndim))
+    sizes = lax.stop_gradient(jnp.abs(field))
+    largest = sizes.max(axes, keepdims=True, initial=0)
+    _, inverse = power_of_two_near(largest)
+    return field * inverse, inverse
 
 
 def _mean(field: jax.Array, valid: jax.Array) -> jax.Array:

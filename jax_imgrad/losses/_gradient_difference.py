@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num, Shaped
 
-from jax_imgrad import _checks
+from jax_imgrad import _checks, _dispatch, _values
 from jax_imgrad._functional import functional
-from jax_imgrad._masks import Reduction, reduced, valid_differences, without_invalid
-from jax_imgrad._penalties import absolute, power
+from jax_imgrad._masks import Reduction, reduced, valid_differences, valid_floats
+from jax_imgrad._norms import absolute, power
 from jax_imgrad._types import Implementation, Numbers, Penalty
 
 
@@ -66,13 +66,14 @@ def gradient_difference(
       M. Mathieu, C. Couprie, Y. LeCun, "Deep multi-scale video prediction beyond mean
       square error", ICLR 2016, arXiv:1511.05440, equation 6.
     """
-    _checks.check_option("reduction", reduction, ("mean", "sum"))
-    _checks.check_at_least("alpha", alpha, 1)
+    _values.check_option("reduction", reduction, ("mean", "sum"))
+    alpha = _values.as_number_of_at_least("alpha", alpha, 1)
+    _dispatch.check_implementation(implementation)
     arrays = _checks.as_real_images(predictions=predictions, targets=targets)
     counted = _checks.as_axes(axes, "predictions", arrays[0])
     valid = _checks.as_mask(where, "predictions", arrays[0])
     return _gradient_difference(
-        arrays, valid, float(alpha), counted, reduction, implementation
+        arrays, valid, alpha, counted, reduction, implementation
     )
 
 
@@ -80,7 +81,7 @@ def gradient_difference(
 def _gradient_difference(images, valid, alpha, axes, reduction, implementation):
     total = functional(
         _penalty(alpha),
-        [without_invalid(image, valid) for image in images],
+        valid_floats(images, valid),
         valid_differences(valid, axes),
         axes=axes,
         implementation=implementation,
@@ -93,11 +94,9 @@ def _penalty(alpha: float) -> Penalty:
     def penalty(differences, valid):
         prediction, target = differences
         parts = [
-            absolute(absolute(p) - absolute(t))
+            power(absolute(p) - absolute(t), alpha)
             for p, t in zip(prediction, target, strict=True)
         ]
-        if alpha != 1:
-            parts = [power(part, alpha) for part in parts]
         if valid:
             parts = [
                 jnp.where(v, part, 0) for v, part in zip(valid, parts, strict=True)

@@ -7,11 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num, Shaped
 
-from jax_imgrad import _checks
-from jax_imgrad._backends.xla import accumulator
+from jax_imgrad import _checks, _dispatch, _values
 from jax_imgrad._functional import functional
-from jax_imgrad._masks import count, ratio, valid_differences, without_invalid
-from jax_imgrad._penalties import variation
+from jax_imgrad._masks import count, ratio, valid_differences, valid_residual
+from jax_imgrad._penalties import Variation
 from jax_imgrad._types import Implementation, Numbers
 
 
@@ -47,7 +46,7 @@ def gradient_matching(
     Args:
       predictions: `[B, ...]`, real; integers are taken as float32.
       targets: an array of the shape of `predictions`.
-      scales: K, at least 1.
+      scales: K, from 1 to 31.
       axes: along which to take differences, and every :math:`2^k`-th pixel.
       where: `[B, ...]`, broadcast to `predictions`: which pixels are valid in both.
       reduction: `"mean"`, over the valid pixels and channels of each image;
@@ -79,24 +78,21 @@ def gradient_matching(
       arXiv:1804.00607. I. Alhashim, P. Wonka, "High quality monocular depth estimation
       via transfer learning" (DenseDepth), arXiv:1812.11941.
     """
-    _checks.check_option("reduction", reduction, ("mean", "batch_mean", "sum"))
-    _checks.check_at_least("scales", scales, 1, whole=True)
+    _values.check_option("reduction", reduction, ("mean", "batch_mean", "sum"))
+    scales = _values.as_integer_between("scales", scales, 1, 31)
+    _dispatch.check_implementation(implementation)
     pair = _checks.as_real_images(predictions=predictions, targets=targets)
     counted = _checks.as_axes(axes, "predictions", pair[0])
     valid = _checks.as_mask(where, "predictions", pair[0])
-    return _gradient_matching(
-        *pair, valid, int(scales), counted, reduction, implementation
-    )
+    return _gradient_matching(*pair, valid, scales, counted, reduction, implementation)
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4, 5, 6))
 def _gradient_matching(
     predictions, targets, valid, scales, axes, reduction, implementation
 ):
-    wide = accumulator(predictions.dtype)
-    residual = without_invalid(predictions, valid).astype(wide)
-    residual -= without_invalid(targets, valid).astype(wide)
-    loss = jnp.zeros((), wide)
+    residual = valid_residual(predictions, targets, valid)
+    loss = jnp.zeros((), residual.dtype)
     for scale in range(scales):
         loss += _over_devices(
             functools.partial(_of_scale, scale, axes, reduction, implementation),
@@ -111,7 +107,7 @@ def _of_scale(scale, axes, reduction, implementation, residual, valid):
     part = _every(2**scale, residual, axes)
     mask = None if valid is None else _every(2**scale, valid, axes)
     total = functional(
-        variation("l1"),
+        Variation("l1"),
         [part],
         [jnp.zeros((), part.dtype), *valid_differences(mask, axes)],
         axes=axes,

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Num, Shaped
 
-from jax_imgrad import _checks
-from jax_imgrad._backends.xla import accumulator
-from jax_imgrad._masks import Reduction, reduced, without_invalid
+from jax_imgrad import _checks, _values
+from jax_imgrad._backends.xla import materialize_on_cpu
+from jax_imgrad._dtypes import accumulator
+from jax_imgrad._masks import Reduction, reduced, valid_residual
 from jax_imgrad._penalties import charbonnier
 from jax_imgrad._shift import has_next, has_previous, shift
 from jax_imgrad._types import Numbers
@@ -45,7 +46,8 @@ def laplacian_edge(
     Args:
       predictions: `[B, ...]`, real; integers are taken as float32.
       targets: an array of the shape of `predictions`.
-      scale: :math:`\epsilon`, positive; it may be differentiated.
+      scale: :math:`\epsilon`, a positive number, or an array that broadcasts to
+        `predictions`. It may be differentiated.
       axes: along which to smooth, and to keep every second pixel.
       where: `[B, ...]`, broadcast to `predictions`: which pixels are valid in both. An
         edge counts if all pixels that it is made of are valid: those within 4 pixels
@@ -74,27 +76,30 @@ def laplacian_edge(
       2021, arXiv:2102.02808. P. Burt, E. Adelson, "The Laplacian pyramid as
       a compact image code", IEEE Transactions on Communications 31, 1983.
     """
-    _checks.check_option("reduction", reduction, ("mean", "sum"))
-    _checks.check_parameter("scale", scale)
+    _values.check_option("reduction", reduction, ("mean", "sum"))
     pair = _checks.as_real_images(predictions=predictions, targets=targets)
     counted = _checks.as_axes(axes, "predictions", pair[0])
     valid = _checks.as_mask(where, "predictions", pair[0])
-    scale = jnp.asarray(scale, accumulator(pair[0].dtype))
-    return _laplacian_edge(*pair, scale, valid, counted, reduction)
+    wide = accumulator(_checks.float_of(*(image.dtype for image in pair)))
+    shape = pair[0].shape
+    parameter = _values.as_parameter("scale", scale, wide, "predictions", shape)
+    return _laplacian_edge(*pair, parameter, valid, counted, reduction)
 
 
 @functools.partial(jax.jit, static_argnums=(4, 5))
 def _laplacian_edge(predictions, targets, scale, valid, axes, reduction):
     # The map is linear, so that the residual goes through it once.
-    residual = without_invalid(predictions, valid).astype(scale.dtype)
-    residual -= without_invalid(targets, valid).astype(scale.dtype)
+    residual = valid_residual(predictions, targets, valid)
+    if scale.ndim:
+        scale = jnp.broadcast_to(scale, residual.shape)
     kept = _every_second(residual, axes)
     coarse = jnp.where(kept, 2 ** len(axes) * _smoothed(residual, axes), 0)
     penalties = charbonnier([residual - _smoothed(coarse, axes)], scale)
     if valid is not None:
         valid = _all_valid(_all_valid(valid, axes) | ~kept, axes)
         penalties = jnp.where(valid, penalties, 0)
-    total = penalties.sum(tuple(range(1, penalties.ndim)))
+    # XLA for CPU does not vectorize what it sums in the same loop.
+    total = materialize_on_cpu(penalties).sum(tuple(range(1, penalties.ndim)))
     return reduced(total, valid, penalties.shape, reduction)
 
 

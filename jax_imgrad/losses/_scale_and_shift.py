@@ -5,8 +5,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Num, Shaped
 
 from jax_imgrad import _checks
-from jax_imgrad._backends.xla import accumulator
-from jax_imgrad._masks import Mask, count, ratio, without_invalid
+from jax_imgrad._backends.xla import materialize_on_cpu
+from jax_imgrad._dtypes import accumulator
+from jax_imgrad._masks import Mask, count, ratio, valid_floats, without_invalid
+from jax_imgrad._norms import power_of_two_near
 from jax_imgrad._types import Numbers
 
 
@@ -59,23 +61,31 @@ def scale_and_shift(
       arXiv:1907.01341, equation 5.
     """
     pair = _checks.as_real_images(predictions=predictions, targets=targets)
+    _checks.check_has_batch("predictions", pair[0])
     valid = _checks.as_mask(where, "predictions", pair[0])
     return _scale_and_shift(*pair, valid)
 
 
 @jax.jit
 def _scale_and_shift(predictions, targets, valid):
-    wide = accumulator(predictions.dtype)
+    pair = valid_floats([predictions, targets], valid)
+    wide = accumulator(pair[0].dtype)
     pixels = count(valid, predictions.shape, wide)
     pixels = pixels.reshape(-1, *[1] * (predictions.ndim - 1))
-    p, mean_p = _centered(predictions.astype(wide), valid, pixels)
-    t, mean_t = _centered(targets.astype(wide), valid, pixels)
-    scale = ratio(_sum(p * t), _sum(p * p))
+    (p, mean_p, power_p), (t, mean_t, power_t) = (
+        _centered(image.astype(wide), valid, pixels) for image in pair
+    )
+    # Of p/a and t/b the scale is s a/b.
+    scale = ratio(_sum(p * t), _sum(p * p)) / power_p * power_t
     return scale, mean_t - scale * mean_p
 
 
 def _centered(image: jax.Array, valid: Mask, pixels: jax.Array):
-    """The image minus its mean, zero where it is not valid; and the mean."""
+    """The image minus its mean, divided by a power of two; the mean; and the power.
+
+    The power is near the mean of the distances from the largest pixel, so that squares
+    are in range: a distance is at most as many times as large as there are pixels.
+    """
     # Pixels are first taken from the largest one, so that a constant is exactly 0: its
     # mean is rounded, and what is left of it would be divided by itself.
     axes = tuple(range(1, image.ndim))
@@ -84,7 +94,11 @@ def _centered(image: jax.Array, valid: Mask, pixels: jax.Array):
     top = jnp.where(jnp.isfinite(top), top, 0)  # where no pixel is valid
     below = without_invalid(image - top, valid)
     mean = ratio(_sum(below), pixels)
-    return without_invalid(below - mean, valid), top + mean
+    power, inverse = power_of_two_near(jnp.abs(mean))
+    centered = without_invalid((below - mean) * inverse, valid)
+    # XLA for CPU would otherwise compute it in the loops of both sums, which takes
+    # twice the time.
+    return materialize_on_cpu(centered), top + mean, power
 
 
 def _sum(image: jax.Array) -> jax.Array:

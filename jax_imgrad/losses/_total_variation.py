@@ -5,16 +5,17 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Num, Shaped
 
-from jax_imgrad import _checks
-from jax_imgrad._backends.xla import accumulator
+from jax_imgrad import _checks, _dispatch, _values
+from jax_imgrad._dtypes import accumulator
 from jax_imgrad._functional import functional
-from jax_imgrad._masks import Reduction, reduced, valid_differences, without_invalid
-from jax_imgrad._penalties import PENALTIES, Coupled, variation
+from jax_imgrad._masks import Reduction, reduced, valid_differences, valid_floats
+from jax_imgrad._penalties import PENALTIES, Coupled, Variation
 from jax_imgrad._types import Implementation, Numbers
 
-_SCALES = {"l1": 0.0, "l2": 0.0, "huber": 1.0, "charbonnier": 1e-3}
+_SCALES = {"huber": 1.0, "charbonnier": 1e-3}
 
 
 def total_variation(
@@ -53,7 +54,8 @@ def total_variation(
         default `axes`.
       penalty: the name of :math:`\rho`.
       scale: :math:`\delta` of Huber, by default 1, or :math:`\epsilon` of Charbonnier,
-        by default 0.001; positive; it may be differentiated.
+        by default 0.001: a positive number, or an array that broadcasts to `image`
+        (with `channel_coupling` to one of one channel). It may be differentiated.
       isotropic: whether the penalty is of the length of the gradient, not of its parts.
       channel_coupling: whether that length is taken over the channels (the last axis)
         too: the color total variation of Bresson and Chan. Implies `isotropic`. A pixel
@@ -89,28 +91,30 @@ def total_variation(
       Bresson, T. Chan, "Fast dual minimization of the vectorial total variation norm",
       Inverse Problems and Imaging 2, 2008.
     """
-    _checks.check_option("penalty", penalty, tuple(PENALTIES))
-    _checks.check_option("reduction", reduction, ("mean", "sum"))
+    _values.check_option("penalty", penalty, tuple(PENALTIES))
+    _values.check_option("reduction", reduction, ("mean", "sum"))
+    _values.check_bool("isotropic", isotropic)
+    _values.check_bool("channel_coupling", channel_coupling)
+    _dispatch.check_implementation(implementation)
     (array,) = _checks.as_real_images(image=image)
-    axes = _checks.as_axes(axes, "image", array)
-    if channel_coupling and array.ndim - 1 in axes:
-        raise ValueError(
-            f"axes must leave the last axis, the channels, to channel_coupling, got "
-            f"{axes} of {array.ndim} axes"
-        )
+    counted = _checks.as_axes(axes, "image", array, has_channels=bool(channel_coupling))
     valid = _checks.as_mask(where, "image", array)
-    if scale is None:
-        scale = _SCALES[penalty]
-    else:
-        _checks.check_parameter("scale", scale)
+    wide = accumulator(_checks.float_of(array.dtype))
+    pixels, of = array.shape, "image"
+    if channel_coupling:
+        pixels, of = (*pixels[:-1], 1), "one channel of image"
+    scale = _SCALES.get(penalty, 1.0) if scale is None else scale
+    parameter = _values.as_parameter("scale", scale, wide, of, pixels)
+    if penalty not in _SCALES:
+        parameter = np.zeros((), wide)
     return _total_variation(
         array,
-        jnp.asarray(scale, accumulator(array.dtype)),
+        parameter,
         valid,
         penalty,
-        isotropic or channel_coupling,
-        channel_coupling,
-        axes,
+        bool(isotropic or channel_coupling),
+        bool(channel_coupling),
+        counted,
         reduction,
         implementation,
     )
@@ -120,7 +124,9 @@ def total_variation(
 def _total_variation(
     image, scale, valid, penalty, isotropic, coupled, axes, reduction, implementation
 ):
-    rho, shape = variation(penalty, isotropic), image.shape
+    rho, shape = Variation(penalty, isotropic), image.shape
+    if scale.ndim:
+        scale = jnp.broadcast_to(scale, shape)
     if coupled:
         shape = (*shape[:-1], 1)
         valid = None if valid is None else valid.all(-1, keepdims=True)
@@ -129,7 +135,7 @@ def _total_variation(
     masks = valid_differences(valid, axes)
     total = functional(
         rho,
-        [without_invalid(image, valid)],
+        valid_floats([image], valid),
         [scale, *(jnp.broadcast_to(mask, image.shape) for mask in masks)],
         axes=axes,
         implementation=implementation,

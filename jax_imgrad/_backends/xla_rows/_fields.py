@@ -10,9 +10,16 @@ import jax.numpy as jnp
 from jax import lax
 
 from jax_imgrad._backends import xla
-from jax_imgrad._backends.xla import flux, wide
+from jax_imgrad._backends.xla import flux
+from jax_imgrad._backends.xla_rows._range import (
+    factor_of_mean,
+    factor_per_row,
+    rescaled_scale,
+    squares_may_leave,
+)
 from jax_imgrad._backends.xla_rows._rows import apart, joined
 from jax_imgrad._backends.xla_rows._sums import functional
+from jax_imgrad._dtypes import derivative_dtype, wide
 from jax_imgrad._penalties import Coupled, half_quadratic
 from jax_imgrad._shift import shift
 from jax_imgrad._types import Penalty
@@ -34,29 +41,42 @@ def functional_and_field(
     if several and shape[0] > 1 and math.prod(shape[1:]) >= _LARGE:
         return _one_by_one(penalty, images, parameters, axes)
     total = functional(penalty, images, parameters, axes)
+    factor = None
+    if squares_may_leave(penalty):
+        penalty = penalty.assuming_in_range()
+        factor = factor_of_mean(total, parameters[0], images[0])
     if isinstance(penalty, Coupled):
-        parameters = [_weight(penalty, images[0], parameters, axes), *parameters[1:]]
-        penalty = half_quadratic
+        weight = _weight(penalty, images[0], parameters, axes, factor)
+        parameters, penalty, factor = [weight, *parameters[1:]], half_quadratic, None
     # XLA for CPU would otherwise compute what makes them anew for each neighbor.
     parameters = lax.optimization_barrier(list(parameters))
     rows, parameters, steps = joined([*map(apart, images)], parameters, axes)
-    fields = (_fields if several else _field)(penalty, rows, parameters, steps)
+    if several:
+        fields = _fields(penalty, rows, parameters, steps)
+    else:
+        fields = _field(penalty, rows, parameters, steps, factor)
+    dtype = derivative_dtype(images[0].dtype)
     # XLA for CPU would otherwise fuse the last reshape into the loop of a caller that
     # scales them, which then does not write in place: an image more of temporaries.
     return total, [
-        lax.optimization_barrier(apart(field.astype(image.dtype)).reshape(shape))
-        for field, image in zip(fields, images, strict=True)
+        lax.optimization_barrier(apart(field.astype(dtype)).reshape(shape))
+        for field in fields
     ]
 
 
-def _weight(penalty, image, parameters, axes):
+def _weight(penalty, image, parameters, axes, factor):
     """Of coupled channels: computed for each pixel, and stored for each number."""
     channels, parameters = xla.channels_of(image, parameters)
     # XLA for CPU would otherwise read each channel from among the others in the loop of
     # the weight, which is slower than to set them apart first.
     channels = lax.optimization_barrier(channels)
     rows, parameters, steps = joined(channels, parameters, axes)
-    weight = penalty.weight(_differences(rows, steps), parameters)
+    factor = factor_per_row(factor, rows[0])
+    differences = jax.tree.map(lambda d: d * factor, _differences(rows, steps))
+    scale, *valid = parameters
+    weight = (
+        penalty.weight(differences, [rescaled_scale(scale, factor), *valid]) * factor
+    )
     # XLA for CPU would otherwise compute a part of it in the loop that broadcasts it,
     # and store all the differences for both.
     weight = lax.optimization_barrier(weight).reshape(*image.shape[:-1], 1)
@@ -114,13 +134,15 @@ def _difference_of_slices(image, axis, step):
     return lax.pad(inside, jnp.zeros((), image.dtype), padding)
 
 
-def _field(penalty, images, parameters, steps):
+def _field(penalty, images, parameters, steps, factor):
     """For one image: the flux is computed twice, where it leaves and where it enters.
 
     In an array of its own it would be written and read again.
     """
     (image,) = images
     field: Any = 0
+    if factor is not None:
+        factor = factor_per_row(factor, image)
     for axis, step in enumerate(steps, start=1):
         flows = []
         for at in ({axis: 0}, {axis: -step}):
@@ -137,6 +159,9 @@ def _field(penalty, images, parameters, steps):
                 jnp.where(enters, _shift(p, at), p) if p.ndim and at[axis] else p
                 for p in parameters
             ]
+            if factor is not None:
+                differences = [d * factor for d in differences]
+                moved[0] = rescaled_scale(moved[0], factor)
             ((*flow,),) = flux(penalty, [differences], moved)[1]
             flows.append(flow[axis - 1])
         leave, enter = flows

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jax_imgrad._backends.xla import sums_of_products, wide
+from jax_imgrad._backends.xla import sums_of_products
 from jax_imgrad._backends.xla_rows._rows import apart, rows_of
 from jax_imgrad._bands import (
     Product,
@@ -16,6 +16,7 @@ from jax_imgrad._bands import (
     count_taps,
     in_turn,
 )
+from jax_imgrad._dtypes import wide
 from jax_imgrad._shift import shift_at_once
 
 

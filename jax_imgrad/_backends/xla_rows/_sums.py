@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from jax_imgrad._backends import xla
-from jax_imgrad._backends.xla import accumulator, wide
+from jax_imgrad._backends.xla_rows._range import exact, squares_may_leave
 from jax_imgrad._backends.xla_rows._rows import joined
+from jax_imgrad._dtypes import accumulator, wide
 from jax_imgrad._penalties import Coupled
 from jax_imgrad._types import Penalty
 
@@ -63,12 +64,23 @@ def functional(
     if 0 in shape:
         return xla.functional(penalty, images, parameters, axes)
     channels = 1
+    given = list(images), list(parameters)
     if isinstance(penalty, Coupled):
         if shape[-1] <= _MOST_CHANNELS and not any(p.ndim for p in parameters):
             channels = shape[-1]
         else:
             images, parameters = xla.channels_of(images[0], parameters)
-    images, parameters, steps = joined(images, parameters, axes)
+    rows = joined(images, parameters, axes)
+
+    def total(penalty):
+        return _sum_in_rows(penalty, *rows, channels).reshape(shape[0], -1).sum(1)
+
+    if squares_may_leave(penalty):
+        return exact(total(penalty.assuming_in_range()), penalty, *given, axes)
+    return total(penalty)
+
+
+def _sum_in_rows(penalty, images, parameters, steps, channels):
     total = jnp.zeros(images[0].shape[0], accumulator(images[0].dtype)).real
     for has_next in itertools.product((True, False), repeat=len(steps)):
         box = functools.partial(_box, steps=steps, has_next=has_next, channels=channels)
@@ -84,7 +96,7 @@ def functional(
         pixels = (here, nexts, [*map(box, parameters)])
         if 0 not in here[0].shape:
             total += _sum(functools.partial(_values, penalty), pixels, channels)
-    return total.reshape(shape[0], -1).sum(1)
+    return total
 
 
 def _values(penalty, pixels):

@@ -1,0 +1,137 @@
+"""The values of options: names, numbers, and parameters that may be arrays."""
+
+import functools
+import math
+import reprlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from jax_imgrad import _checks
+
+
+def check_option(
+    name: str,
+    value: Any,
+    choices: tuple[Any, ...],
+    elsewhere: Mapping[str, str] | None = None,
+) -> None:
+    """Raises ValueError unless `value` is one of the choices.
+
+    Args:
+      name: of the option.
+      value: what the caller passed.
+      choices: strings and integers.
+      elsewhere: names that other libraries have for these choices.
+    """
+    simple = isinstance(value, str | int | np.integer) and not isinstance(value, bool)
+    if simple and value in choices:
+        return
+    names = ", ".join(map(repr, choices))
+    word = value.lower() if isinstance(value, str) else ""
+    ours = word if word in choices else (elsewhere or {}).get(word)
+    hint = f"; what is elsewhere {value!r} is {ours!r} here" if ours else ""
+    hint = f"; write {ours!r}" if ours and ours == word else hint
+    raise ValueError(f"{name} must be one of {names}, got {reprlib.repr(value)}{hint}")
+
+
+def check_bool(name: str, value: Any) -> None:
+    """Raises TypeError unless `value` is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(
+            f"{name} must be True or False, got {reprlib.repr(value)}"
+            f"{hint_if_traced(value)}"
+        )
+
+
+def as_number(value: Any) -> Any:
+    """A finite real number as one of Python, also from an array of no axes; or None."""
+    if isinstance(value, jax.Array | np.ndarray | np.generic) and value.ndim == 0:
+        try:
+            value = np.asarray(value).item()
+        except (TypeError, ValueError):  # it is traced, or no number
+            return None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return value if abs(value) <= sys.float_info.max else None
+
+
+def as_number_of_at_least(name: str, value: Any, least: int) -> float:
+    """The number, if it is one of at least `least`."""
+    number = as_number(value)
+    if number is None or number < least:
+        raise ValueError(
+            f"{name} must be a number of at least {least}, got "
+            f"{reprlib.repr(value)}{hint_if_traced(value)}"
+        )
+    return float(number)
+
+
+def as_integer_between(name: str, value: Any, least: int, most: int) -> int:
+    """The integer, if it is one in these limits."""
+    number = as_number(value)
+    if number is None or not least <= number <= most or number != int(number):
+        raise ValueError(
+            f"{name} must be a whole number of at least {least} and at most {most}, "
+            f"got {reprlib.repr(value)}{hint_if_traced(value)}"
+        )
+    return int(number)
+
+
+def hint_if_traced(value: Any) -> str:
+    """What to do about a number that is not known when the program is traced."""
+    if not _is_traced(value):
+        return ""
+    return ", which is traced; it must be known: list it in static_argnames of jax.jit"
+
+
+def _is_traced(value: Any) -> bool:
+    return isinstance(value, Tracer)
+
+
+def as_parameter(
+    name: str,
+    value: Any,
+    dtype: np.dtype,
+    of: str,
+    shape: tuple[int, ...],
+    or_zero: bool = False,
+) -> jax.Array | np.ndarray:
+    """A number, or an array that broadcasts to an image, in the dtype to compute in.
+
+    The values of arrays of JAX are not checked, but for those of one number that is not
+    traced: to read them could take long.
+    """
+    least = 0.0 if or_zero else float(jnp.finfo(dtype).tiny)
+    kind = "a number of at least 0" if or_zero else "a positive number"
+    expected = f"{name} must be {kind}, or an array of such numbers"
+    if not isinstance(value, jax.Array | np.ndarray):
+        if as_number(value) is None:
+            pass_array = isinstance(value, list | tuple)
+            hint = f"; pass numpy.asarray({name})" if pass_array else ""
+            raise ValueError(f"{expected}, got {reprlib.repr(value)}{hint}")
+        value = np.asarray(value)
+    with np.errstate(all="ignore"):
+        given = _checks.as_array(name, value)  # if it is an array of numbers
+    if given.dtype.kind in "bc":
+        raise TypeError(f"{expected}, got an array of {given.dtype}")
+    if not _checks.broadcasts(given.shape, shape):
+        fits = functools.partial(_checks.broadcasts, to=shape)
+        remedy = _checks.shape_remedy(name, given, fits)
+        raise ValueError(
+            f"{name} must broadcast to the shape of {of}, {shape}, got "
+            f"{given.shape}{remedy}"
+        )
+    value = value.reshape(()) if math.prod(value.shape) == 1 else value
+    with np.errstate(all="ignore"):
+        value = value.astype(dtype)
+    known = not (isinstance(value, jax.Array) and (value.ndim or _is_traced(value)))
+    if known and not np.all((np.asarray(value) >= least) & (value < np.inf)):
+        limits = "" if or_zero else f" ({least:.2g} or more in {dtype})"
+        raise ValueError(f"{expected}{limits}, got {reprlib.repr(value)}")
+    return value

@@ -1,0 +1,146 @@
+"""Every public function once more, as a table: what each takes, and what it gives.
+
+A test over this table is a test of every function; one of `test_conventions.py` sees to
+it that the table has them all, the next one too.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jax_imgrad as jig
+
+ROWS = ("xla", "xla_rows")
+AT_ONCE = ("xla", "xla_at_once", "xla_rows")
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One way to call a public function."""
+
+    name: str
+    options: dict = dataclasses.field(default_factory=dict)
+    arrays: int = 1
+    parameters: dict = dataclasses.field(default_factory=dict)
+    """Options that are numbers and may be differentiated, with values."""
+    masked: bool = True
+    """Whether it takes `where`."""
+    ways: tuple = (None,)
+    """The implementations to ask for."""
+    degree: int | None = 1
+    """Of arrays that are c times as large it gives c**degree times as much."""
+
+    def __str__(self):
+        """For the names of tests."""
+        options = [f"{k}={v}" for k, v in (self.options | self.parameters).items()]
+        return ",".join([self.name, *options])
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether it gives a number for each image, in at least float32."""
+        return self.name.startswith("losses.") and "shift" not in self.name
+
+    def function(self, **options) -> Callable:
+        """Of arrays alone, which gives a list of arrays."""
+        module = jig.losses if self.name.startswith("losses.") else jig
+        function = getattr(module, self.name.removeprefix("losses."))
+        options = {**self.options, **self.parameters, **options}
+
+        def call(*arrays):
+            if self.name == "divergence":
+                arrays = (arrays,)
+            return jax.tree.leaves(function(*arrays, **options))
+
+        return call
+
+    def weighted(self, arrays, **options) -> jax.Array:
+        """One number of it all: the sum of the results, each with another weight."""
+        total = 0
+        for result in self.function(**options)(*arrays):
+            dtype = "float64" if result.dtype == "float64" else "float32"
+            weights = jnp.cos(jnp.arange(result.size, dtype=dtype)) + 2
+            total += jnp.sum(weights.reshape(result.shape) * result.astype(dtype))
+        return total
+
+
+SOBEL = {"operator": "sobel", "boundary": "edge"}
+stencil = functools.partial(Call, ways=AT_ONCE)
+loss = functools.partial(Call, ways=ROWS)
+pair = functools.partial(loss, arrays=2)
+
+CALLS = [
+    Call("image_gradients", masked=False),
+    stencil("spatial_gradient", SOBEL),
+    stencil("spatial_gradient", {"operator": ("gaussian", 0.7), "boundary": "wrap"}),
+    stencil("second_derivatives"),
+    stencil("laplacian"),
+    Call("divergence", arrays=2),
+    stencil("divergence", SOBEL, arrays=2),
+    stencil("sobel_edges", masked=False),
+    stencil("gradient_magnitude"),
+    stencil("gradient_magnitude", SOBEL),
+    stencil("gradient_orientation", degree=0),
+    stencil("gradient_orientation", SOBEL, degree=0),
+    stencil("structure_tensor", degree=2),
+    loss("total_variation", masked=False),
+    loss("losses.total_variation"),
+    loss("losses.total_variation", {"penalty": "l2"}, degree=2),
+    loss("losses.total_variation", {"penalty": "huber"}, parameters={"scale": 0.7}),
+    loss(
+        "losses.total_variation", {"penalty": "charbonnier"}, parameters={"scale": 0.7}
+    ),
+    loss("losses.total_variation", {"isotropic": True}),
+    loss(
+        "losses.total_variation",
+        {"penalty": "huber", "isotropic": True},
+        parameters={"scale": 0.7},
+    ),
+    loss(
+        "losses.total_variation",
+        {"penalty": "charbonnier", "isotropic": True},
+        parameters={"scale": 0.7},
+    ),
+    loss("losses.total_variation", {"channel_coupling": True}),
+    loss(
+        "losses.total_variation",
+        {"penalty": "charbonnier", "channel_coupling": True},
+        parameters={"scale": 0.7},
+    ),
+    pair("losses.gradient_difference"),
+    pair("losses.gradient_difference", {"alpha": 1.5}, degree=None),
+    pair("losses.gradient_difference", {"alpha": 2}, degree=2),
+    pair("losses.gradient_matching"),
+    pair("losses.edge_aware_smoothness", parameters={"edge_weight": 0.7}, degree=None),
+    pair(
+        "losses.edge_aware_smoothness",
+        {"penalty": "charbonnier", "edge_weighting": "gaussian", "order": 2},
+        parameters={"edge_weight": 0.7, "scale": 0.3},
+        degree=None,
+    ),
+    pair(
+        "losses.edge_aware_smoothness",
+        {"penalty": "charbonnier", "mean_normalized": True},
+        parameters={"edge_weight": 0.7, "scale": 0.3},
+        degree=None,
+    ),
+    Call("losses.laplacian_edge", arrays=2, parameters={"scale": 0.7}),
+    Call("losses.scale_and_shift", arrays=2, degree=None),
+]
+
+
+def arrays(call: Call, shape, dtype="float32", kind="normal"):
+    """Inputs: "normal" numbers, "ties", of which many neighbors are equal, or "flat".
+
+    Those of a normalized field have a mean that is not near 0.
+    """
+    draw = np.random.default_rng(0)
+    make = {
+        "normal": lambda: draw.normal(size=shape) + 3,
+        "ties": lambda: draw.integers(0, 3, shape) + 1.0,
+        "flat": lambda: np.full(shape, 0.3),
+    }[kind]
+    return [jnp.asarray(make().astype(jnp.dtype(dtype))) for _ in range(call.arrays)]

@@ -1,0 +1,257 @@
+"""Every remedy in an error message, taken to the letter, leads to the right number."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jax_imgrad as jig
+from jax_imgrad import losses
+
+DRAW = np.random.default_rng(0)
+GRAY, COLOR = (DRAW.random(shape, np.float32) for shape in [(7, 9), (7, 9, 3)])
+GRAYS, COLORS = (DRAW.random((4, *a.shape), np.float32) for a in (GRAY, COLOR))
+BATCH = ["image[None]", "axes=(-3, -2)"]
+SCOPE = {"jax": jax, "jnp": jnp, "np": np, "numpy": np}
+
+
+def followed(function, given, steps, **options):
+    """The result after so many steps: each call fails with the words of its step.
+
+    A step is what a message says, word by word: an expression of an array, or an
+    option.
+    """
+    for step in steps:
+        with pytest.raises((TypeError, ValueError)) as caught:
+            function(*given.values(), **options)
+        for words in step:
+            assert words in str(caught.value)
+            if option := re.fullmatch(r"(\w+)=(.*)", words):
+                options[option[1]] = eval(option[2])
+                continue
+            name = re.search(rf"\b({'|'.join([*given, *options])})\b", words)[0]
+            target = given if name in given else options
+            target[name] = eval(words, SCOPE | given | options)
+    return jax.tree.leaves(function(*given.values(), **options))
+
+
+def check(function, given, steps, expected, **options):
+    ours = followed(function, dict(given), steps, **options)
+    for one, other in zip(ours, jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(
+            np.ravel(one), np.ravel(other).astype(np.asarray(one).dtype), 1e-5, 1e-6
+        )
+
+
+OPERATORS = {"image": jig.image_gradients, "images": jig.total_variation}
+
+
+@pytest.mark.parametrize("function", [jig.image_gradients, jig.sobel_edges])
+def test_ranks_of_batches_of_images(function):
+    def of(image):
+        return function(jnp.asarray(image))
+
+    gray = of(GRAY[None, ..., None])
+    check(function, {"image": GRAY}, [["image[None, ..., None]"]], gray)
+    check(function, {"image": COLOR}, [["image[None]"]], of(COLOR[None]))
+    check(function, {"image": GRAYS}, [["image[..., None]"]], of(GRAYS[..., None]))
+    first = {"image": np.moveaxis(COLOR, -1, 0)}
+    check(
+        function, first, [["jax.numpy.moveaxis(image, 0, -1)[None]"]], of(COLOR[None])
+    )
+    video = np.stack([COLORS, COLORS])
+    with pytest.raises(ValueError, match=r"map over more axes with jax\.vmap"):
+        function(video)
+    for one, other in zip(
+        jax.tree.leaves(jax.vmap(function)(video)),
+        jax.tree.leaves(of(COLORS)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one[0], other)
+
+
+def test_ranks_of_total_variation():
+    gray = {"images": GRAY}
+    expected = jig.total_variation(GRAY[..., None])
+    check(jig.total_variation, gray, [["images[None, ..., None]"]], expected)
+
+
+def test_axes_of_operators():
+    def of(image):
+        return jig.laplacian(image[..., None])[..., 0]
+
+    check(jig.laplacian, {"x": GRAY}, [["axes=(0, 1)"]], of(GRAY))
+    expected = jig.laplacian(GRAY[0][None], axes=(1,))
+    check(jig.laplacian, {"x": GRAY[0]}, [["axes=0"]], expected)
+
+
+ONE = {
+    "losses.total_variation": losses.total_variation,
+    "channels coupled": lambda i, **o: losses.total_variation(
+        i, channel_coupling=True, **o
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ONE)
+def test_ranks_of_losses_of_one_image(name):
+    loss, coupled = ONE[name], name == "channels coupled"
+    rows = ["axes=(-3, -2)"]
+    check(
+        loss,
+        {"image": GRAY},
+        [["image[None, ..., None]", *rows]],
+        loss(GRAY[None, ..., None]),
+    )
+    check(loss, {"image": COLOR}, [["image[None]", *rows]], loss(COLOR[None]))
+    grays = ["image[..., None]"] if coupled else ["axes=(-2, -1)"]
+    check(loss, {"image": GRAYS}, [grays], loss(GRAYS[..., None]))
+    first = {"image": np.moveaxis(COLOR, -1, 0)}
+    moved = ["jax.numpy.moveaxis(image, 0, -1)[None]"]
+    check(loss, first, [moved], loss(COLOR[None]))
+    signal = GRAY[0]
+    expected = loss(signal[None, :, None], axes=1)
+    check(loss, {"image": signal}, [["image[None, :, None]", "axes=1"]], expected)
+
+
+PAIRS = [losses.gradient_difference, losses.gradient_matching, losses.laplacian_edge]
+
+
+@pytest.mark.parametrize("loss", PAIRS)
+def test_ranks_of_losses_of_two_images(loss):
+    def both(image, other):
+        return {"predictions": image, "targets": other}
+
+    def steps(predictions, targets):
+        return [[predictions], [targets]]
+
+    half = GRAY * GRAY
+    expected = loss(GRAY[None, ..., None], half[None, ..., None])
+    gray = steps("predictions[None, ..., None]", "targets[None, ..., None]")
+    check(loss, both(GRAY, half), gray, expected)
+    color = steps("predictions[None]", "targets[None]")
+    check(loss, both(COLOR, COLOR**2), color, loss(COLOR[None], COLOR[None] ** 2))
+    expected = loss(GRAYS[..., None], GRAYS[..., None] ** 2)
+    check(loss, both(GRAYS, GRAYS**2), [["axes=(-2, -1)"]], expected)
+    channels_first = np.moveaxis(COLORS, -1, 1)
+    moved = [["jax.numpy.moveaxis(targets, 1, -1)"]]
+    check(loss, both(COLORS, channels_first**2), moved, loss(COLORS, COLORS**2))
+    one = COLORS[:1] ** 2
+    whole = [["jax.numpy.broadcast_to(targets, predictions.shape)"]]
+    expected = loss(COLORS, np.broadcast_to(one, COLORS.shape))
+    check(loss, both(COLORS, one), whole, expected)
+
+
+def test_ranks_of_a_field_and_its_guide():
+    loss = losses.edge_aware_smoothness
+
+    def check_both(field, guide, steps, expected, **options):
+        check(loss, {"field": field, "guide": guide}, steps, expected, **options)
+
+    gray, color = GRAY[None, ..., None], COLOR[None]
+    first = ["field[None, ..., None]", "axes=(-3, -2)"]
+    check_both(GRAY, GRAY, [first, ["guide[None, ..., None]"]], loss(gray, gray))
+    check_both(GRAY, COLOR, [first, ["guide[None]"]], loss(gray, color))
+    grays, colors = GRAYS[..., None], COLORS
+    check_both(GRAYS, COLORS, [["field[..., None]"]], loss(grays, colors))
+    check_both(grays, GRAYS, [["guide[..., None]"]], loss(grays, grays))
+    moved = [np.moveaxis(a, -1, 1) for a in (grays, colors)]
+    both = [f"jax.numpy.moveaxis({name}, 1, -1)" for name in ("field", "guide")]
+    check_both(*moved, [both], loss(grays, colors))
+    turned = [[both[0], "axes=(-3, -2)"], both[1:]]
+    check_both(*moved, turned, loss(grays, colors), axes=(-2, -1))
+
+
+@pytest.mark.parametrize(
+    ("function", "arrays"),
+    [(losses.total_variation, 1), (losses.laplacian_edge, 2), (jig.laplacian, 1)],
+)
+def test_shapes_of_masks(function, arrays):
+    valid = DRAW.random((4, 7, 9)) < 0.8
+    expected = function(*[COLORS] * arrays, where=valid[..., None])
+
+    def check_mask(where, words):
+        with pytest.raises(ValueError, match="where must broadcast to") as caught:
+            function(*[COLORS] * arrays, where=where)
+        assert words in str(caught.value)
+        where = eval(words, SCOPE | {"where": where})
+        ours = function(*[COLORS] * arrays, where=where)
+        np.testing.assert_array_equal(ours, expected)
+
+    check_mask(valid, "where[..., None]")
+    check_mask(valid[:, None], "jax.numpy.moveaxis(where, 1, -1)")
+    with pytest.raises(TypeError, match="write where > 0") as caught:
+        function(*[COLORS] * arrays, where=valid[..., None].astype("float32"))
+    where = valid[..., None].astype("float32")
+    words = str(caught.value).rpartition("write ")[2]
+    ours = function(*[COLORS] * arrays, where=eval(words, {"where": where}))
+    np.testing.assert_array_equal(ours, expected)
+
+
+def test_shapes_of_parameters():
+    scale = DRAW.uniform(0.1, 1, 4).astype("float32")
+    steps = [["scale[:, None, None, None]"]]
+    for loss, given in [
+        (losses.total_variation, {"image": COLORS}),
+        (losses.laplacian_edge, {"predictions": COLORS, "targets": COLORS**2}),
+    ]:
+        options = {"penalty": "huber"} if len(given) == 1 else {}
+        expected = [
+            loss(*(a[i : i + 1] for a in given.values()), scale=scale[i], **options)
+            for i in range(4)
+        ]
+        check(loss, given, steps, np.concatenate(expected), scale=scale, **options)
+
+
+def test_what_is_no_array():
+    def tv(image):
+        return losses.total_variation(image)
+
+    masked = np.ma.masked_array(COLORS, mask=COLORS > 0.7)
+    expected = losses.total_variation(COLORS, where=COLORS <= 0.7)
+    with pytest.raises(TypeError, match="image must be an array without a mask") as e:
+        tv(masked)
+    assert "numpy.ma.getdata(image), and where=~numpy.ma.getmaskarray(image)" in str(
+        e.value
+    )
+    ours = losses.total_variation(
+        np.ma.getdata(masked), where=~np.ma.getmaskarray(masked)
+    )
+    np.testing.assert_array_equal(ours, expected)
+    with pytest.raises(TypeError, match=r"convert it with numpy\.asarray"):
+        tv(COLORS.tolist())
+    np.testing.assert_allclose(tv(np.asarray(COLORS.tolist())), tv(COLORS), 1e-6)
+    cast = r"convert it with image\.astype\('float32'\)"
+    for strange in (COLORS.astype(object), jnp.asarray(COLORS, "float8_e4m3fn")):
+        with pytest.raises(TypeError, match=cast):
+            tv(strange)
+        tv(strange.astype("float32"))
+    with pytest.raises(TypeError, match=r"image must be real.*image\.real or abs"):
+        tv(COLORS + 1j)
+    tv((COLORS + 1j).real), tv(abs(COLORS + 1j))
+
+
+ELSEWHERE = {
+    "nearest": "edge",  # SciPy
+    "replicate": "edge",  # PyTorch, kornia
+    "border": "edge",  # MONAI, PyTorch's grid_sample
+    "mirror": "reflect",  # SciPy
+    "circular": "wrap",  # PyTorch
+    "grid-wrap": "wrap",  # SciPy
+    "grid-constant": "constant",  # SciPy
+    "zeros": "constant",  # PyTorch
+}
+
+
+@pytest.mark.parametrize("theirs", ELSEWHERE)
+def test_boundaries_by_the_names_of_other_libraries(theirs):
+    told = f"what is elsewhere '{theirs}' is '{ELSEWHERE[theirs]}' here"
+    with pytest.raises(ValueError, match=told):
+        jig.spatial_gradient(COLORS, boundary=theirs)
+
+
+def test_names_in_capital_letters():
+    with pytest.raises(ValueError, match="got 'REFLECT'; write 'reflect'"):
+        jig.spatial_gradient(COLORS, boundary="REFLECT")
