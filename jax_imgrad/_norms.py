@@ -188,8 +188,8 @@ def _angle_jvp(primals, tangents):
 def inversion(xs: Sequence[jax.Array]) -> list[jax.Array]:
     """x/|x|², the inversion in the unit circle, and 0 at 0."""
     rescaled, squares, factor, _ = rescale(xs, False)
-    inverse = lax.rsqrt(jnp.maximum(squares, jnp.finfo(squares.dtype).tiny))
-    return [x * inverse * (inverse * factor) for x in rescaled]
+    inverse = 1 / jnp.maximum(squares, jnp.finfo(squares.dtype).tiny)
+    return [x * inverse * factor for x in rescaled]
 
 
 @inversion.defjvp
