@@ -23,59 +23,87 @@ PUBLIC = {
 # Computed in one way, which no back end has a part in.
 WITHOUT_IMPLEMENTATION = {"losses.laplacian_edge", "losses.scale_and_shift"}
 
-# A file imports only from lower layers: what an image is; how it is computed; by which
-# back end; what that is to JAX; how it differentiates; what the user calls.
-LAYERS = {
-    "_types": 0,
-    "_shift": 0,
-    "_bands": 1,
-    "_checks": 1,
-    "_stencils": 2,
-    "_masks": 2,
-    "_dtypes": 0,
-    "_norms": 0,
-    "_penalties": 1,
-    "_backends": 2,
-    "_values": 2,
-    "_options": 3,
-    "_dispatch": 3,
-    "_primitives": 4,
-    "_linear": 5,
-    "_functional": 5,
-    "_operators": 6,
-    "_derivatives": 6,
-    "_features": 7,
-    "losses": 7,
-    "__init__": 8,
-}
+# From the lowest: a module imports only from lower layers, and not from its neighbors.
+# A folder is one module here, but each back end is one of its own.
+LAYERS = [
+    {"_types", "_dtypes", "_shift", "_norms"},
+    {"_bands", "_checks", "_penalties", "_dispatch"},
+    {"_stencils", "_masks", "_values", "_primitives", "_backends.xla"},
+    {
+        *("_options", "_linear", "_functional"),
+        *("_backends.xla_at_once", "_backends.xla_rows", "_backends.pallas_tpu"),
+    },
+    {"_operators", "_derivatives", "losses"},
+    {"_features"},
+    {"__init__"},
+]
 
 
-def layer(parts):
-    return LAYERS[next((part for part in parts if part in LAYERS), "__init__")]
+def module_of(parts):
+    """Of the parts of a dotted name, without that of the package."""
+    return ".".join(parts[:2]) if parts[0] == "_backends" else parts[0]
+
+
+def layer(module):
+    (found,) = [i for i, modules in enumerate(LAYERS) if module in modules]
+    return found
 
 
 def imported_of_ours(tree):
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module.startswith("jax_imgrad"):
-            for alias in node.names:
-                yield [*node.module.split("."), alias.name]
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
-            yield from (a.name.split(".") for a in node.names if "jax_imgrad" in a.name)
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            package, *parts = name.split(".")
+            if package == "jax_imgrad":
+                yield module_of(parts)
+
+
+def not_lower(module, source):
+    """The modules that it imports, of its own layer or of a higher one."""
+    imported = {*imported_of_ours(ast.parse(source))} - {module}
+    return [other for other in imported if layer(other) >= layer(module)]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_imports_point_down(file):
-    own = file.relative_to(PACKAGE).with_suffix("").parts
-    own = own[:1] if own[0] != "_backends" else ("_backends",)
-    tree = ast.parse(file.read_text())
-    for parts in imported_of_ours(tree):
-        if own == ("_backends",) and parts[:3] == ["jax_imgrad", "_backends", "xla"]:
-            continue  # a back end may use the definition
-        if parts[:-2] == ["jax_imgrad", *file.relative_to(PACKAGE).parts[:-1]]:
-            continue  # of one back end, in one folder
-        if file == PACKAGE / "losses" / "__init__.py" and parts[1] == "losses":
-            continue
-        assert layer(parts[1:]) < layer(own), f"{file.name} imports {'.'.join(parts)}"
+    parts = file.relative_to(PACKAGE).with_suffix("").parts
+    if parts != ("_backends", "__init__"):
+        assert not not_lower(module_of(parts), file.read_text())
+
+
+@pytest.mark.parametrize("number", range(len(LAYERS)))
+def test_imports_that_point_up_are_found(number):
+    for module in LAYERS[number]:
+        for higher in LAYERS[number:]:
+            for other in higher - {module, "__init__"}:
+                package, _, name = f"jax_imgrad.{other}".rpartition(".")
+                for source in (
+                    f"from {package} import {name}",
+                    f"from {package}.{name} import something",
+                    f"import {package}.{name}",
+                ):
+                    assert not_lower(module, source) == [other], source
+
+
+def test_the_readme_lists_the_files_by_layers():
+    rows = re.findall(
+        r"^\| (`_.*?|`losses/`) \|", (ROOT / "README.md").read_text(), re.M
+    )
+    listed = [re.findall(r"`(\w+)(?:\.py|/)`", row) for row in rows]
+    names = [name for row in listed for name in row]
+    modules = set().union(*LAYERS)
+    assert sorted(names) == sorted({module.partition(".")[0] for module in modules})
+    heights = [
+        max(layer(m) for m in modules if m.partition(".")[0] == name)
+        for row in listed
+        for name in row
+    ]
+    assert heights == sorted(heights, reverse=True)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
