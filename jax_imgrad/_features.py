@@ -10,7 +10,6 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Shaped
 
 from jax_imgrad import _checks, _options, _stencils
-from jax_imgrad._backends.xla import materialize_on_cpu
 from jax_imgrad._bands import Product
 from jax_imgrad._derivatives import derivatives
 from jax_imgrad._dtypes import accumulator
@@ -18,6 +17,7 @@ from jax_imgrad._linear import stencil
 from jax_imgrad._masks import ratio, valid_outputs
 from jax_imgrad._norms import angle, norm
 from jax_imgrad._options import Boundaries, Spacing
+from jax_imgrad._platforms import materialize
 from jax_imgrad._stencils import Operator, Scale
 from jax_imgrad._types import Implementation, Numbers
 
@@ -244,7 +244,7 @@ def _moments(
 ) -> tuple[jax.Array, ...]:
     # Materialized: XLA for CPU would otherwise compute them anew for each tap of the
     # window. Others need no barrier.
-    parts = materialize_on_cpu(parts)
+    parts = materialize(parts, "cpu")
     pairs = [a * b for a, b in itertools.combinations_with_replacement(parts, 2)]
     means = [stencil([pair], ((window,),), implementation)[0] for pair in pairs]
     if valid is None:

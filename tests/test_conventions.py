@@ -26,8 +26,8 @@ WITHOUT_IMPLEMENTATION = {"losses.laplacian_edge", "losses.scale_and_shift"}
 # From the lowest: a module imports only from lower layers, and not from its neighbors.
 # A folder is one module here, but each back end is one of its own.
 LAYERS = [
-    {"_types", "_dtypes", "_shift", "_norms"},
-    {"_bands", "_checks", "_penalties", "_dispatch"},
+    {"_types", "_dtypes", "_platforms", "_shift", "_norms"},
+    {"_bands", "_checks", "_differences", "_penalties", "_dispatch"},
     {"_stencils", "_masks", "_values", "_primitives", "_backends.xla"},
     {
         *("_options", "_linear", "_functional"),
@@ -74,6 +74,14 @@ def test_imports_point_down(file):
     parts = file.relative_to(PACKAGE).with_suffix("").parts
     if parts != ("_backends", "__init__"):
         assert not not_lower(module_of(parts), file.read_text())
+
+
+@pytest.mark.parametrize(
+    "file", [f for f in FILES if f.parent.name == "losses"], ids=lambda file: file.stem
+)
+def test_losses_name_no_back_end(file):
+    imported = imported_of_ours(ast.parse(file.read_text()))
+    assert not any(module.startswith("_backends") for module in imported)
 
 
 @pytest.mark.parametrize("number", range(len(LAYERS)))

@@ -1,14 +1,7 @@
 """The definition: the gradient of an image, stencils, and sums of penalties.
 
-Every step keeps the shape of the image, in the shift form of `_shift.py`:
-
-    d[i] = shift(x)[i] - where(i has a next pixel, x[i], 0)
-
-whose two terms are both zero at the last pixel. XLA makes one loop of that, with no
-temporary, on every platform.
-
-Pixels are selected by `where`, never by a product, so a NaN or an infinity stays in the
-differences that contain it.
+Every step keeps the shape of the image, as `_differences.py` does. XLA makes one loop
+of that, with no temporary, on every platform.
 """
 
 import functools
@@ -21,8 +14,10 @@ import numpy as np
 from jax import lax
 
 from jax_imgrad._bands import Product, Shifted, apply
+from jax_imgrad._differences import difference, outflow
 from jax_imgrad._dtypes import derivative_dtype, wide
 from jax_imgrad._penalties import Coupled, half_quadratic
+from jax_imgrad._platforms import materialize
 from jax_imgrad._shift import has_next, has_previous, shift, shift_along
 from jax_imgrad._types import Penalty
 
@@ -45,7 +40,7 @@ def image_gradients(
 def divergence(dy: jax.Array, dx: jax.Array, axes: tuple[int, int]) -> jax.Array:
     """Minus the transpose of `image_gradients`: what flows out of each pixel."""
     rows, columns = axes
-    out = _outflow(wide(dy), rows) + _outflow(wide(dx), columns)
+    out = outflow(wide(dy), rows) + outflow(wide(dx), columns)
     return out.astype(dy.dtype)
 
 
@@ -159,8 +154,7 @@ def _by_weight(penalty, image, parameters, axes):
     total = functional(penalty, [image], parameters, axes)
     # XLA for GPU would otherwise compute it beside the penalty, and store what both are
     # made of.
-    apart = lax.optimization_barrier
-    there = lax.platform_dependent(image, cuda=apart, rocm=apart, default=lambda x: x)
+    there = materialize(image, "cuda", "rocm")
     channels, given = channels_of(there, parameters)
     weight = penalty.weight(_differences(channels, axes), given)
     # XLA for GPU would otherwise compute it anew for each channel and neighbor, and XLA
@@ -195,23 +189,5 @@ def _differences(images, axes, before: int | None = None):
     return [[along(image, axis) for axis in axes] for image in map(wide, images)]
 
 
-def materialize_on_cpu(arrays: Any) -> Any:
-    """The arrays, which XLA for CPU stores before it computes with them."""
-    return lax.platform_dependent(
-        arrays, cpu=lax.optimization_barrier, default=lambda arrays: arrays
-    )
-
-
 def _sum(values: jax.Array) -> jax.Array:
     return values.sum(tuple(range(1, values.ndim)))
-
-
-def difference(image: jax.Array, axis: int, by: int = 1) -> jax.Array:
-    """The pixel `by` further on minus this one; zero where there is none."""
-    return shift(image, axis, by) - jnp.where(has_next(image, axis, by), image, 0)
-
-
-def _outflow(flow: jax.Array, axis: int) -> jax.Array:
-    # Term by term minus the transpose of difference: shift(., 1) and shift(., -1) are
-    # transposes of one another, and a selection is its own.
-    return jnp.where(has_next(flow, axis), flow, 0) - shift(flow, axis, -1)

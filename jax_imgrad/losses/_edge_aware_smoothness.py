@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Float, Num, Shaped
 
 from jax_imgrad import _checks, _dispatch, _values
-from jax_imgrad._backends.xla import difference
+from jax_imgrad._differences import difference
 from jax_imgrad._dtypes import accumulator, wide
 from jax_imgrad._functional import functional
 from jax_imgrad._masks import (

@@ -8,10 +8,10 @@ from jax import lax
 from jaxtyping import Array, Float, Num, Shaped
 
 from jax_imgrad import _checks, _values
-from jax_imgrad._backends.xla import materialize_on_cpu
 from jax_imgrad._dtypes import accumulator
 from jax_imgrad._masks import Reduction, reduced, valid_residual
 from jax_imgrad._penalties import charbonnier
+from jax_imgrad._platforms import materialize
 from jax_imgrad._shift import has_next, has_previous, shift
 from jax_imgrad._types import Numbers
 
@@ -99,7 +99,7 @@ def _laplacian_edge(predictions, targets, scale, valid, axes, reduction):
         valid = _all_valid(_all_valid(valid, axes) | ~kept, axes)
         penalties = jnp.where(valid, penalties, 0)
     # XLA for CPU does not vectorize what it sums in the same loop.
-    total = materialize_on_cpu(penalties).sum(tuple(range(1, penalties.ndim)))
+    total = materialize(penalties, "cpu").sum(tuple(range(1, penalties.ndim)))
     return reduced(total, valid, penalties.shape, reduction)
 
 

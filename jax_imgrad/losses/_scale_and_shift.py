@@ -5,10 +5,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Num, Shaped
 
 from jax_imgrad import _checks
-from jax_imgrad._backends.xla import materialize_on_cpu
 from jax_imgrad._dtypes import accumulator
 from jax_imgrad._masks import Mask, count, ratio, valid_floats, without_invalid
 from jax_imgrad._norms import power_of_two_near
+from jax_imgrad._platforms import materialize
 from jax_imgrad._types import Numbers
 
 
@@ -98,7 +98,7 @@ def _centered(image: jax.Array, valid: Mask, pixels: jax.Array):
     centered = without_invalid((below - mean) * inverse, valid)
     # XLA for CPU would otherwise compute it in the loops of both sums, which takes
     # twice the time.
-    return materialize_on_cpu(centered), top + mean, power
+    return materialize(centered, "cpu"), top + mean, power
 
 
 def _sum(image: jax.Array) -> jax.Array:
