@@ -94,6 +94,7 @@ def check_image_rank(name: str, array: jax.Array, or_one: bool = False) -> None:
 
 def _rank_remedy(name: str, array: jax.Array) -> str:
     give = {
+        1: f"give a gray row its other axes with {name}[None, None, :, None]",
         2: f"give a gray image its batch and channel axes with {name}[None, ..., None]",
         3: f"give one image its batch axis with {name}[None], or gray images their "
         f"channel axis with {name}[..., None]{_of_channels_first(name, array)}",
@@ -146,6 +147,8 @@ def as_fields(name: str, value: Any, axes: Any) -> list[jax.Array]:
         got = type(value).__name__
         if isinstance(value, tuple | list):
             got += f" of {len(value)}"
+        elif getattr(value, "shape", ())[:1] == (count,):
+            got += f"; pass tuple({name})"
         raise TypeError(
             f"{name} must be the tuple that the gradient of an image is, one array for "
             f"each of the axes {axes}, got {got}"

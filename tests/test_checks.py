@@ -17,7 +17,8 @@ import jax_imgrad as jig
 
 BY_RANK = {
     0: "got 0 in shape ()",
-    1: "got 1 in shape (2,)",
+    1: "got 1 in shape (2,); give a gray row its other axes with "
+    "image[None, None, :, None]",
     2: "got 2 in shape (2, 2); give a gray image its batch and channel axes with "
     "image[None, ..., None]",
     3: "got 3 in shape (2, 2, 2); give one image its batch axis with image[None], or "

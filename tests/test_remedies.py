@@ -61,6 +61,10 @@ def test_ranks_of_batches_of_images(function):
     check(
         function, first, [["jax.numpy.moveaxis(image, 0, -1)[None]"]], of(COLOR[None])
     )
+    row = {"image": GRAY[0]}
+    if function is jig.image_gradients:  # the other one takes two rows and more
+        expected = of(GRAY[:1][None, ..., None])
+        check(function, row, [["image[None, None, :, None]"]], expected)
     video = np.stack([COLORS, COLORS])
     with pytest.raises(ValueError, match=r"map over more axes with jax\.vmap"):
         function(video)
@@ -76,6 +80,13 @@ def test_ranks_of_total_variation():
     gray = {"images": GRAY}
     expected = jig.total_variation(GRAY[..., None])
     check(jig.total_variation, gray, [["images[None, ..., None]"]], expected)
+
+
+def test_gradients_in_one_array():
+    pair = np.stack([GRAY, GRAY**2])
+    expected = jig.divergence(tuple(pair), axes=(0, 1))
+    steps = [["tuple(gradients)"]]
+    check(jig.divergence, {"gradients": pair}, steps, expected, axes=(0, 1))
 
 
 def test_axes_of_operators():

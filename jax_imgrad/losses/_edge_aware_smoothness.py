@@ -89,8 +89,9 @@ def edge_aware_smoothness(
       One number for each image, `[B]`, in at least float32.
 
     Raises:
-      ValueError: if the shapes differ, an option is none of its values, an axis is not
-        one of the field's, or `where` does not broadcast.
+      ValueError: if the shapes differ, the guide has no channels, an option has an
+        unsupported value, an axis is not one of the field's or is that of its channels,
+        or `where`, `scale` or `edge_weight` does not broadcast.
       TypeError: if `field` or `guide` is not an array of real numbers.
       NotImplementedError: if the implementation asked for cannot run here.
 
