@@ -26,11 +26,13 @@ def without_invalid(image: jax.Array, valid: Mask) -> jax.Array:
     """The image, zero where it is not valid."""
     if valid is None:
         return image
-    # Not jnp.where, which converts its operands: with `jax.debug_nans` and
-    # `jax.disable_jit` that stops at a NaN, though it is not selected.
-    return lax.select(
-        jnp.broadcast_to(valid, image.shape), image, jnp.zeros_like(image)
-    )
+    if jax.config.jax_disable_jit:
+        # There jnp.where converts its operands one by one, and `jax.debug_nans` stops
+        # at a NaN of them, though it is not selected. But jnp.where takes operands that
+        # are sharded in different ways.
+        valid = jnp.broadcast_to(valid, image.shape)
+        return lax.select(valid, image, jnp.zeros_like(image))
+    return jnp.where(valid, image, jnp.zeros((), image.dtype))
 
 
 def valid_floats(images: Sequence[jax.Array], valid: Mask) -> list[jax.Array]:
