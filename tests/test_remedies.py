@@ -1,5 +1,6 @@
 """Every remedy in an error message, taken to the letter, leads to the right number."""
 
+import functools
 import re
 
 import jax
@@ -266,3 +267,52 @@ def test_boundaries_by_the_names_of_other_libraries(theirs):
 def test_names_in_capital_letters():
     with pytest.raises(ValueError, match="got 'REFLECT'; write 'reflect'"):
         jig.spatial_gradient(COLORS, boundary="REFLECT")
+
+
+def test_options_that_messages_name():
+    """Each call fails with these words, and runs with the options that they name."""
+    pixels = np.uint32([[5, 200, 7], [0, 1, 9]])
+    bytes_ = pixels.astype("uint8")
+    row, numbers = GRAY[:1], [0.1, 0.5, 2.0]
+    gradient = functools.partial(jig.spatial_gradient, axes=(0, 1))
+    huber = functools.partial(losses.total_variation, penalty="huber")
+    cases = [
+        (gradient, pixels, {"scale": "raw"}, {"dtype": "float32"}),
+        (
+            gradient,
+            bytes_,
+            {"spacing": 2, "dtype": "int16"},
+            {"scale": "raw", "spacing": 1},
+        ),
+        (gradient, row, {"boundary": "reflect"}, {"boundary": "edge"}),
+        (gradient, row, {"boundary": "reflect"}, {"boundary": "symmetric"}),
+        (gradient, GRAY, {"implementation": "pallas_tpu"}, {"implementation": None}),
+        (huber, COLORS, {"scale": numbers}, {"scale": np.asarray(numbers)}),
+    ]
+    words = [
+        "dtype='float32'",
+        "scale='raw' and spacing=1",
+        "'edge' and 'symmetric' take one",
+        "'edge' and 'symmetric' take one",
+        "use implementation=None",
+        "pass numpy.asarray(scale)",
+    ]
+    for (function, image, options, other), told in zip(cases, words, strict=True):
+        errors = (TypeError, ValueError, NotImplementedError)
+        with pytest.raises(errors, match=re.escape(told)):
+            function(image, **options)
+        ours = function(image, **(options | other))
+        floats = image.astype("float32")
+        named = {k: v for k, v in (options | other).items() if k != "dtype"}
+        exact = function(floats, **named)
+        for one, two in zip(*map(jax.tree.leaves, (ours, exact)), strict=True):
+            np.testing.assert_allclose(one, two, 1e-6)
+
+
+def test_a_spacing_that_is_negative():
+    options = {"axes": (0,), "operator": "central", "boundary": "edge"}
+    with pytest.raises(ValueError, match=r"reverse an axis with jax\.numpy\.flip"):
+        jig.spatial_gradient(GRAY, spacing=-2.0, **options)
+    (reversed_,) = jig.spatial_gradient(jnp.flip(GRAY, 0), spacing=2.0, **options)
+    (slope,) = jig.spatial_gradient(GRAY, spacing=2.0, **options)
+    np.testing.assert_allclose(jnp.flip(reversed_, 0), -slope, 1e-6)
