@@ -104,8 +104,8 @@ def apply(product: Product, image: jax.Array, shifted: Shifted) -> jax.Array:
     for i, some in enumerate(_in_turn(along, math.prod(taps))):
         if i:
             # XLA for CPU would otherwise compute it anew for each tap along this axis,
-            # as would XLA for GPU for a wrapped image. Else a GPU and a TPU store it
-            # also without a barrier.
+            # and XLA for GPU that of a wrapped image. Other programs for a GPU or a TPU
+            # store it without a barrier, too.
             image = lax.optimization_barrier(image)
         image = _times(some, image, (0,) * image.ndim, shifted)
     return image

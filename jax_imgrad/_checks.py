@@ -1,6 +1,5 @@
 """Checks of arrays, and the messages of their errors."""
 
-import functools
 import operator
 import os
 from collections.abc import Callable
@@ -94,17 +93,14 @@ def check_image_rank(name: str, array: jax.Array, or_one: bool = False) -> None:
 
 def _rank_remedy(name: str, array: jax.Array) -> str:
     give = {
+        0: "",
         1: f"give a gray row its other axes with {name}[None, None, :, None]",
         2: f"give a gray image its batch and channel axes with {name}[None, ..., None]",
         3: f"give one image its batch axis with {name}[None], or gray images their "
         f"channel axis with {name}[..., None]{_of_channels_first(name, array)}",
     }
-    few = (
-        give.get(array.ndim, "")
-        if array.ndim < 4
-        else "map over more axes with jax.vmap"
-    )
-    return f"; {few}" if few else ""
+    remedy = give.get(array.ndim, "map over more axes with jax.vmap")
+    return f"; {remedy}" if remedy else ""
 
 
 def _of_channels_first(name: str, array: jax.Array) -> str:
@@ -197,15 +193,6 @@ def as_real_images(**images: Any) -> list[jax.Array]:
                 f"{array.shape}{remedy or '; resize or crop it first'}"
             )
     return [*arrays.values()]
-
-
-def float_of(*dtypes: np.dtype) -> np.dtype:
-    """The floats of a loss of images of these dtypes: integers count as float32."""
-    floats = [
-        d if jnp.issubdtype(d, jnp.floating) else jnp.dtype("float32") for d in dtypes
-    ]
-    with jax.numpy_dtype_promotion("standard"):  # of a loss, not of the user's
-        return functools.reduce(jnp.promote_types, floats)
 
 
 def check_guide(name: str, guide: jax.Array, as_: str, field: jax.Array) -> None:

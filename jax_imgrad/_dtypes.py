@@ -1,5 +1,7 @@
 """The dtypes in which differences and sums of them are computed."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,3 +27,12 @@ def derivative_dtype(dtype) -> np.dtype:
     underflow before a loss is scaled up. bfloat16 has the range of float32.
     """
     return jnp.dtype(jnp.float32) if dtype == jnp.float16 else jnp.dtype(dtype)
+
+
+def float_of(*dtypes: np.dtype) -> np.dtype:
+    """The floats of a loss of images of these dtypes: integers count as float32."""
+    floats = [
+        d if jnp.issubdtype(d, jnp.floating) else jnp.dtype("float32") for d in dtypes
+    ]
+    with jax.numpy_dtype_promotion("standard"):  # of a loss, not of the user's
+        return functools.reduce(jnp.promote_types, floats)

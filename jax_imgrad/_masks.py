@@ -13,9 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jax_imgrad import _checks
 from jax_imgrad._bands import Product, apply
-from jax_imgrad._dtypes import accumulator
+from jax_imgrad._dtypes import accumulator, float_of
 from jax_imgrad._shift import shift, shift_along
 
 Mask = jax.Array | None
@@ -40,7 +39,7 @@ def valid_floats(images: Sequence[jax.Array], valid: Mask) -> list[jax.Array]:
 
     Masked before they are converted: `jax.debug_nans` reports a NaN that is converted.
     """
-    dtype = _checks.float_of(*(image.dtype for image in images))
+    dtype = float_of(*(image.dtype for image in images))
     return [without_invalid(image, valid).astype(dtype) for image in images]
 
 

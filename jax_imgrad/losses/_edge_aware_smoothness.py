@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Num, Shaped
 
 from jax_imgrad import _checks, _dispatch, _values
 from jax_imgrad._differences import difference
-from jax_imgrad._dtypes import accumulator, wide
+from jax_imgrad._dtypes import accumulator, float_of, wide
 from jax_imgrad._functional import functional
 from jax_imgrad._masks import (
     Reduction,
@@ -127,7 +127,7 @@ def edge_aware_smoothness(
     (guide,) = _checks.as_real_images(guide=guide)
     _checks.check_guide("guide", guide, "field", field)
     valid = _checks.as_mask(where, "field", field)
-    dtype = accumulator(_checks.float_of(field.dtype))
+    dtype = accumulator(float_of(field.dtype))
     return _edge_aware_smoothness(
         field,
         guide,

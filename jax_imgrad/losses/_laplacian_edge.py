@@ -8,7 +8,7 @@ from jax import lax
 from jaxtyping import Array, Float, Num, Shaped
 
 from jax_imgrad import _checks, _values
-from jax_imgrad._dtypes import accumulator
+from jax_imgrad._dtypes import accumulator, float_of
 from jax_imgrad._masks import Reduction, reduced, valid_residual
 from jax_imgrad._penalties import charbonnier
 from jax_imgrad._platforms import materialize
@@ -80,7 +80,7 @@ def laplacian_edge(
     pair = _checks.as_real_images(predictions=predictions, targets=targets)
     counted = _checks.as_axes(axes, "predictions", pair[0])
     valid = _checks.as_mask(where, "predictions", pair[0])
-    wide = accumulator(_checks.float_of(*(image.dtype for image in pair)))
+    wide = accumulator(float_of(*(image.dtype for image in pair)))
     shape = pair[0].shape
     parameter = _values.as_parameter("scale", scale, wide, "predictions", shape)
     return _laplacian_edge(*pair, parameter, valid, counted, reduction)

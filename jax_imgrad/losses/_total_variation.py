@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Num, Shaped
 
 from jax_imgrad import _checks, _dispatch, _values
-from jax_imgrad._dtypes import accumulator
+from jax_imgrad._dtypes import accumulator, float_of
 from jax_imgrad._functional import functional
 from jax_imgrad._masks import Reduction, reduced, valid_differences, valid_floats
 from jax_imgrad._penalties import PENALTIES, Coupled, Variation
@@ -99,7 +99,7 @@ def total_variation(
     (array,) = _checks.as_real_images(image=image)
     counted = _checks.as_axes(axes, "image", array, has_channels=bool(channel_coupling))
     valid = _checks.as_mask(where, "image", array)
-    wide = accumulator(_checks.float_of(array.dtype))
+    wide = accumulator(float_of(array.dtype))
     pixels, of = array.shape, "image"
     if channel_coupling:
         pixels, of = (*pixels[:-1], 1), "one channel of image"

@@ -17,7 +17,7 @@ from jax_imgrad._backends.xla_rows._range import (
     rescaled_scale,
     squares_may_leave,
 )
-from jax_imgrad._backends.xla_rows._rows import apart, joined
+from jax_imgrad._backends.xla_rows._rows import apart, joined, one_by_one
 from jax_imgrad._backends.xla_rows._sums import functional
 from jax_imgrad._dtypes import derivative_dtype, wide
 from jax_imgrad._penalties import Coupled, half_quadratic
@@ -39,7 +39,8 @@ def functional_and_field(
         return xla.functional_and_field(penalty, images, parameters, axes)
     several = len(images) > 1
     if several and shape[0] > 1 and math.prod(shape[1:]) >= _LARGE:
-        return _one_by_one(penalty, images, parameters, axes)
+        of_some = functools.partial(functional_and_field, penalty, axes=axes)
+        return one_by_one(of_some, images, parameters)
     total = functional(penalty, images, parameters, axes)
     factor = None
     if squares_may_leave(penalty):
@@ -81,19 +82,6 @@ def _weight(penalty, image, parameters, axes, factor):
     # and store all the differences for both.
     weight = lax.optimization_barrier(weight).reshape(*image.shape[:-1], 1)
     return jnp.broadcast_to(weight, image.shape)
-
-
-def _one_by_one(penalty, images, parameters, axes):
-    """The same, of each image of the batch in turn: what is stored fits the cache."""
-
-    def of_one(operands):
-        images, arrays = jax.tree.map(lambda array: array[None], operands)
-        arrays = iter(arrays)
-        given = [next(arrays) if p.ndim else p for p in parameters]
-        results = functional_and_field(penalty, images, given, axes)
-        return jax.tree.map(lambda result: result[0], results)
-
-    return lax.map(of_one, (list(images), [p for p in parameters if p.ndim]))
 
 
 def _fields(penalty, images, parameters, steps):

@@ -16,6 +16,7 @@ the definition, unless a difference is 2**63 times smaller than both: then its s
 underflow, and it counts as 0.
 """
 
+import functools
 from typing import TypeGuard
 
 import jax
@@ -23,6 +24,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jax_imgrad._backends import xla
+from jax_imgrad._backends.xla_rows._rows import one_by_one
 from jax_imgrad._dtypes import wide
 from jax_imgrad._norms import power_of_two_near
 from jax_imgrad._penalties import Variation
@@ -44,17 +46,14 @@ def exact(fast: jax.Array, penalty, images, parameters, axes) -> jax.Array:
     lost = jnp.minimum(root, smallest / _scales_per_image(scale, len(fast)).min(1))
     is_exact = jnp.isfinite(fast) & (fast > terms * (lost / limits.eps))
 
-    def of_one(operands):
-        image, arrays = jax.tree.map(lambda array: array[None], operands)
-        arrays = iter(arrays)
-        given = [next(arrays) if p.ndim else p for p in parameters]
-        return xla.functional(penalty, [image], given, axes)[0]
-
-    def definition(image):
-        # One image at a time: this is rare, so that memory matters more than speed.
-        return lax.map(of_one, (image, [p for p in parameters if p.ndim]))
-
-    return lax.cond(is_exact.all(), lambda image: fast, definition, image)
+    # One image at a time: this is rare, so that memory matters more than speed.
+    definition = functools.partial(xla.functional, penalty, axes=axes)
+    return lax.cond(
+        is_exact.all(),
+        lambda image: fast,
+        lambda image: one_by_one(definition, [image], parameters),
+        image,
+    )
 
 
 def factor_of_mean(totals, scale, image) -> jax.Array:
@@ -89,9 +88,9 @@ def rescaled_scale(scale: jax.Array, factor: jax.Array) -> jax.Array:
 
 
 def _factor(size: jax.Array) -> jax.Array:
-    """Near to 1/size, or 1 for 0; with a square that is finite, and not 0.
+    """A power of two near 1/size, or 1 for 0, whose square is finite and not 0.
 
-    Of a difference that is known to be 0 the compiler makes (0 f)(0 f) into 0 (f f).
+    XLA rewrites (c f)(c f) to (c c)(f f) for a difference c that is the constant 0.
     """
     half = jnp.finfo(size.dtype).maxexp // 2
     near = jnp.clip(size, 2.0 ** (1 - half), 2.0 ** (half - 1))

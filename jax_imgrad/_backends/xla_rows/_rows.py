@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import jax
 from jax import lax
 
 PLATFORM = None
@@ -34,6 +35,21 @@ def rows_of(shape, axes):
     sizes = [math.prod(shape[axis:end]) for axis, end in spans]
     steps = [math.prod(shape[axis + 1 : end]) for axis, end in spans]
     return sizes, steps
+
+
+def one_by_one(function, images, parameters):
+    """`function(images, parameters)`, of each image of the batch in turn.
+
+    What it stores is then a part as large, and may fit in the cache.
+    """
+
+    def of_one(operands):
+        images, arrays = jax.tree.map(lambda array: array[None], operands)
+        arrays = iter(arrays)
+        given = [next(arrays) if p.ndim else p for p in parameters]
+        return jax.tree.map(lambda result: result[0], function(images, given))
+
+    return lax.map(of_one, (list(images), [p for p in parameters if p.ndim]))
 
 
 def apart(array):

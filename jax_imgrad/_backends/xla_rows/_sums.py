@@ -64,7 +64,7 @@ def functional(
     if 0 in shape:
         return xla.functional(penalty, images, parameters, axes)
     channels = 1
-    given = list(images), list(parameters)
+    given = images, parameters
     if isinstance(penalty, Coupled):
         if shape[-1] <= _MOST_CHANNELS and not any(p.ndim for p in parameters):
             channels = shape[-1]
