@@ -23,7 +23,7 @@ from jax import lax
 from jax_imgrad._shift import per_row
 
 # NumPy's names and meanings (`constant` is zeros); with `zero` there is no output.
-Boundary = Literal["zero", "constant", "edge", "reflect", "symmetric", "wrap"]
+Boundary = Literal["interior", "constant", "edge", "reflect", "symmetric", "wrap"]
 BOUNDARIES: tuple[Boundary, ...] = get_args(Boundary)
 
 Taps = tuple[tuple[int, float], ...]  # offsets, and their weights
@@ -239,7 +239,7 @@ def matrix(band: Band, size: Any) -> Matrix:
 
 def _check_size(band: Band, size: Any) -> None:
     """Raises ValueError unless the axis is long enough, whatever its size will be."""
-    if band.boundary in ("zero", "constant"):
+    if band.boundary in ("interior", "constant"):
         return
     before, after = band.reach
     mirrored = max(before, after) + 1 if band.boundary == "reflect" else 0
@@ -265,7 +265,7 @@ def _of_size(offset: int, some: int, size: Any) -> Any:
 
 @functools.cache
 def _matrix(band: Band, size: int) -> Matrix:
-    if band.boundary == "zero":
+    if band.boundary == "interior":
         return _matrix_without_border(band, size)
     before, after = band.reach
     border = [i for i in range(size) if i < before or i >= size - after]

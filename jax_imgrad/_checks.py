@@ -56,7 +56,7 @@ def _as_any_array(name: str, value: Any) -> jax.Array:
         raise TypeError(
             f"{name} must be an array without a mask, got a masked array; pass "
             f"numpy.ma.getdata({name})"
-            + ("" if name in ("where", "scale", "edge_weight") else where)
+            + ("" if name in ("where", "delta", "edge_weight") else where)
         )
     if not (isinstance(value, np.ndarray) or hasattr(value, "__jax_array__")):
         rows = isinstance(value, list | tuple)

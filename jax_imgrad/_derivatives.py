@@ -31,7 +31,7 @@ def spatial_gradient(
     *,
     operator: Operator = "forward",
     axes: tuple[int, ...] = (-3, -2),
-    boundary: Boundaries = "zero",
+    boundary: Boundaries = "interior",
     spacing: Spacing = 1.0,
     scale: Scale = "derivative",
     where: Shaped[Numbers, "..."] | None = None,
@@ -73,8 +73,8 @@ def spatial_gradient(
       axes: along which to differentiate; the others are so many images.
       boundary: what lies beyond the border, in the words of NumPy: `"edge"`
         (a a|a b c), `"reflect"` (c b|a b c), `"symmetric"` (b a|a b c), `"wrap"`
-        (b c|a b c), `"constant"` (0 0|a b c). Or `"zero"`: where a tap is missing the
-        *result* is 0, exactly. One, or one for each of the `axes`.
+        (b c|a b c), `"constant"` (0 0|a b c). Or `"interior"`: the *result* is
+        exactly 0 where a tap is missing. One, or one for each of the `axes`.
       spacing: h, the distance of two pixels: a number, or one for each of the `axes`.
       scale: `"derivative"`, which divides the taps so that the derivative of a ramp is
         its slope; or `"raw"`, the taps as above, as OpenCV, SciPy and TensorFlow.
@@ -84,7 +84,7 @@ def spatial_gradient(
       dtype: in which to compute, and of the results. By default that of `x` for floats;
         for integers, where all taps are whole, the smallest signed ones that hold every
         result (uint8 gives int16), and float32 where they are not.
-      implementation: None, which is `"xla_rows"` in a program for one CPU,
+      implementation: None, which is `"xla_cpu"` in a program for one CPU,
         `"xla_at_once"` for one other device, and `"xla"` for several; or a name.
 
     Returns:
@@ -126,7 +126,7 @@ def second_derivatives(
     *,
     operator: Operator = "central",
     axes: tuple[int, ...] = (-3, -2),
-    boundary: Boundaries = "zero",
+    boundary: Boundaries = "interior",
     spacing: Spacing = 1.0,
     scale: Scale = "derivative",
     where: Shaped[Numbers, "..."] | None = None,
@@ -151,7 +151,7 @@ def second_derivatives(
       scale: as for :func:`spatial_gradient`.
       where: as for :func:`spatial_gradient`.
       dtype: as for :func:`spatial_gradient`.
-      implementation: None, which is `"xla_rows"` in a program for one CPU,
+      implementation: None, which is `"xla_cpu"` in a program for one CPU,
         `"xla_at_once"` for one other device, and `"xla"` for several; or a name.
 
     Returns:
@@ -197,8 +197,8 @@ def laplacian(
     .. math:: (\Delta x)_i = \sum_a \frac{x_{i + e_a} - 2 x_i + x_{i - e_a}}{h_a^2}
 
     By default it is the :func:`divergence` of the :func:`spatial_gradient`, with
-    reflecting (Neumann) borders: its sum is 0. With `boundary="zero"` the difference
-    along an axis is 0 where it lacks a pixel.
+    reflecting (Neumann) borders: its sum is 0. With `boundary="interior"` the
+    difference along an axis is 0 where it lacks a pixel.
 
     Args:
       x: an array of any rank, of JAX or NumPy. Any axis may be sharded.
@@ -207,7 +207,7 @@ def laplacian(
       spacing: as for :func:`spatial_gradient`.
       where: as for :func:`spatial_gradient`.
       dtype: as for :func:`spatial_gradient`.
-      implementation: None, which is `"xla_rows"` in a program for one CPU,
+      implementation: None, which is `"xla_cpu"` in a program for one CPU,
         `"xla_at_once"` for one other device, and `"xla"` for several; or a name.
 
     Returns:

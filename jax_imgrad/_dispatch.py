@@ -55,7 +55,7 @@ def fastest(operation: str, operand: Any, context: mlir.ModuleContext) -> str:
     """
     if getattr(context.axis_context, "num_devices", 0) == 1:
         on_cpu = tuple(context.platforms) == ("cpu",)
-        name = "xla_rows" if on_cpu else "xla_at_once"
+        name = "xla_cpu" if on_cpu else "xla_at_once"
         backend = load(name)
         if hasattr(backend, operation) and backend.why_not(operand) is None:
             return name

@@ -27,7 +27,7 @@ def gradient_magnitude(
     *,
     operator: Operator = "forward",
     axes: tuple[int, ...] = (-3, -2),
-    boundary: Boundaries = "zero",
+    boundary: Boundaries = "interior",
     spacing: Spacing = 1.0,
     scale: Scale = "derivative",
     where: Shaped[Numbers, "..."] | None = None,
@@ -51,7 +51,7 @@ def gradient_magnitude(
       where: as for :func:`spatial_gradient`: the magnitude is 0 where a part of the
         gradient does not count.
       dtype: of floats; by default that of `x`, and float32 for integers.
-      implementation: None, which is `"xla_rows"` in a program for one CPU,
+      implementation: None, which is `"xla_cpu"` in a program for one CPU,
         `"xla_at_once"` for one other device, and `"xla"` for several; or a name.
 
     Returns:
@@ -93,7 +93,7 @@ def gradient_orientation(
     *,
     operator: Operator = "forward",
     axes: tuple[int, ...] = (-3, -2),
-    boundary: Boundaries = "zero",
+    boundary: Boundaries = "interior",
     spacing: Spacing = 1.0,
     scale: Scale = "derivative",
     where: Shaped[Numbers, "..."] | None = None,
@@ -120,7 +120,7 @@ def gradient_orientation(
       scale: as for :func:`spatial_gradient`.
       where: as for :func:`gradient_magnitude`.
       dtype: as for :func:`gradient_magnitude`.
-      implementation: None, which is `"xla_rows"` in a program for one CPU,
+      implementation: None, which is `"xla_cpu"` in a program for one CPU,
         `"xla_at_once"` for one other device, and `"xla"` for several; or a name.
 
     Returns:
@@ -162,7 +162,7 @@ def structure_tensor(
     sigma: float = 1.0,
     operator: Operator = "forward",
     axes: tuple[int, ...] = (-3, -2),
-    boundary: Boundaries = "zero",
+    boundary: Boundaries = "interior",
     spacing: Spacing = 1.0,
     scale: Scale = "derivative",
     where: Shaped[Numbers, "..."] | None = None,
@@ -182,13 +182,13 @@ def structure_tensor(
       operator: as for :func:`spatial_gradient`.
       axes: as for :func:`spatial_gradient`.
       boundary: as for :func:`spatial_gradient`, of the image and of the products; with
-        `"zero"` there are zeros around these.
+        `"interior"` there are zeros around these.
       spacing: as for :func:`spatial_gradient`.
       scale: as for :func:`spatial_gradient`.
       where: as for :func:`gradient_magnitude`. The window is then a mean over those of
         its pixels that count, and 0 where none does.
       dtype: as for :func:`gradient_magnitude`; but at least float32.
-      implementation: None, which is `"xla_rows"` in a program for one CPU,
+      implementation: None, which is `"xla_cpu"` in a program for one CPU,
         `"xla_at_once"` for one other device, and `"xla"` for several; or a name.
 
     Returns:

@@ -46,7 +46,7 @@ def functional(
       images: arrays of one shape `[B, ...]` and dtype.
       parameters: of the penalty: numbers, or arrays of the shape of the images.
       axes: along which to take differences, in increasing order, 0 not among them.
-      implementation: `"xla"`, `"xla_rows"`, or None, which is the second on one CPU.
+      implementation: `"xla"`, `"xla_cpu"`, or None, which is the second on one CPU.
 
     Returns:
       One number for each image, `[B]`, in at least float32 or int32.

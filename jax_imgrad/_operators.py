@@ -21,7 +21,7 @@ from jax_imgrad._types import Image, Implementation, Numbers
 
 _AXES = (1, 2)  # of the rows and of the columns in [B, H, W, C]
 _IMAGE_GRADIENTS = _stencils.gradient(
-    "forward", "raw", [Along(axis, "zero", 1.0) for axis in _AXES]
+    "forward", "raw", [Along(axis, "interior", 1.0) for axis in _AXES]
 )
 _SOBEL_EDGES = _stencils.gradient(
     "sobel", "raw", [Along(axis, "reflect", 1.0) for axis in _AXES]
@@ -102,7 +102,7 @@ def divergence(
     *,
     operator: Operator = "forward",
     axes: tuple[int, ...] = (-3, -2),
-    boundary: Boundaries = "zero",
+    boundary: Boundaries = "interior",
     spacing: Spacing = 1.0,
     scale: Scale = "derivative",
     where: Shaped[Numbers, "..."] | None = None,
@@ -201,7 +201,7 @@ def sobel_edges(
         rows and two columns. Any axis may be sharded.
       dtype: as for :func:`spatial_gradient`: of floats by default their own, of 8-bit
         images int16.
-      implementation: None, which is `"xla_rows"` in a program for one CPU,
+      implementation: None, which is `"xla_cpu"` in a program for one CPU,
         `"xla_at_once"` for one other device, and `"xla"` for several; or a name.
 
     Returns:
@@ -252,7 +252,7 @@ def total_variation(
 
     Args:
       images: `[B, H, W, C]`, or one image `[H, W, C]`.
-      implementation: None, which is `"xla_rows"` in a program for one CPU and `"xla"`
+      implementation: None, which is `"xla_cpu"` in a program for one CPU and `"xla"`
         elsewhere; or either name.
 
     Returns:

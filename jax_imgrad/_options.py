@@ -35,7 +35,7 @@ _ELSEWHERE = {
     "zeros": "constant",
     "grid-constant": "constant",
     "same": "constant",
-    "valid": "zero",
+    "valid": "interior",
 }
 
 

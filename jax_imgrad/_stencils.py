@@ -76,7 +76,8 @@ def laplacian(along: Sequence[Along]) -> tuple[Product, ...]:
 def window(sigma: float, along: Sequence[Along]) -> Product:
     """A Gaussian mean, of zeros beyond a border without an output."""
     beyond = [
-        a._replace(boundary="constant") if a.boundary == "zero" else a for a in along
+        a._replace(boundary="constant") if a.boundary == "interior" else a
+        for a in along
     ]
     return _product(_gaussian(sigma), beyond, [])
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 # The string is the module: `_backends/<implementation>`.
-Implementation = Literal["xla", "xla_at_once", "xla_rows", "pallas_tpu"]
+Implementation = Literal["xla", "xla_at_once", "xla_cpu", "pallas_tpu"]
 
 # B images, H rows, W columns, C channels, of JAX (tracers included) or of NumPy.
 Numbers = jax.Array | np.ndarray

@@ -25,7 +25,7 @@ from jax.experimental.pallas import tpu as pltpu
 
 from jax_imgrad import _dispatch
 from jax_imgrad._backends import pallas_tpu
-from jax_imgrad._backends.xla_rows import _fields, _sums
+from jax_imgrad._backends.xla_cpu import _fields, _sums
 
 # They record the answers of others, where these are installed, and hold no tests.
 collect_ignore_glob = ["*/record.py"]

@@ -56,20 +56,20 @@ def counted(axes, image):
     return [axis % image.ndim for axis in np.atleast_1d(axes)]
 
 
-def rho(penalty, d, scale):
+def rho(penalty, d, delta):
     if penalty == "l1":
         return np.abs(d)
     if penalty == "l2":
         return d**2
     if penalty == "huber":
-        return np.where(np.abs(d) <= scale, d**2 / (2 * scale), np.abs(d) - scale / 2)
-    return np.sqrt(d**2 + scale**2) - scale
+        return np.where(np.abs(d) <= delta, d**2 / (2 * delta), np.abs(d) - delta / 2)
+    return np.sqrt(d**2 + delta**2) - delta
 
 
 def total_variation(
     image,
     penalty="l1",
-    scale=None,
+    delta=None,
     isotropic=False,
     channel_coupling=False,
     axes=(-3, -2),
@@ -77,7 +77,7 @@ def total_variation(
     reduction="mean",
 ):
     image, axes = wide(image), counted(axes, np.asarray(image))
-    scale = {"huber": 1.0, "charbonnier": 1e-3}.get(penalty) if scale is None else scale
+    delta = {"huber": 1.0, "charbonnier": 1e-3}.get(penalty) if delta is None else delta
     valid = valid_pixels(where, image.shape)
     if channel_coupling:
         valid = valid_pixels(valid.all(-1, keepdims=True), image.shape)
@@ -88,7 +88,7 @@ def total_variation(
             squares = squares.sum(-1, keepdims=True)
             valid = valid[..., :1]
         along = [np.sqrt(squares)]
-    total = sum(per_image(rho(penalty, d, scale)) for d in along)
+    total = sum(per_image(rho(penalty, d, delta)) for d in along)
     return total if reduction == "sum" else ratio(total, per_image(valid))
 
 
@@ -132,7 +132,7 @@ def edge_aware_smoothness(
     guide,
     order=1,
     penalty="l1",
-    scale=1e-3,
+    delta=1e-3,
     edge_weight=1.0,
     edge_weighting="exponential",
     mean_normalized=False,
@@ -161,7 +161,7 @@ def edge_aware_smoothness(
         edges = part(guide, axis, taps[-1]) - part(guide, axis, taps[0])
         edges = (np.abs(edge_weight * edges) ** exponent).mean(-1, keepdims=True)
         counts = np.all([part(valid, axis, tap) for tap in taps], axis=0)
-        total = per_image(np.where(counts, rho(penalty, d, scale) * np.exp(-edges), 0))
+        total = per_image(np.where(counts, rho(penalty, d, delta) * np.exp(-edges), 0))
         loss += total if reduction == "sum" else ratio(total, per_image(counts))
     return loss
 
@@ -182,7 +182,7 @@ def blurred(n):
 
 
 def laplacian_edge(
-    predictions, targets, scale=1e-3, axes=(-3, -2), where=None, reduction="mean"
+    predictions, targets, delta=1e-3, axes=(-3, -2), where=None, reduction="mean"
 ):
     residual = wide(predictions) - wide(targets)
     valid = valid_pixels(where, residual.shape)
@@ -193,5 +193,5 @@ def laplacian_edge(
         read = np.moveaxis(np.tensordot(matrix, read, (1, axis)), 0, axis)
     counts = read == 0
     edges = np.where(counts, residual - low, 0)
-    total = per_image(rho("charbonnier", edges, scale))
+    total = per_image(rho("charbonnier", edges, delta))
     return total if reduction == "sum" else ratio(total, per_image(counts))

@@ -14,8 +14,8 @@ import numpy as np
 
 import jax_imgrad as jig
 
-ROWS = ("xla", "xla_rows")
-AT_ONCE = ("xla", "xla_at_once", "xla_rows")
+ROWS = ("xla", "xla_cpu")
+AT_ONCE = ("xla", "xla_at_once", "xla_cpu")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,26 +89,26 @@ CALLS = [
     loss("total_variation", masked=False),
     loss("losses.total_variation"),
     loss("losses.total_variation", {"penalty": "l2"}, degree=2),
-    loss("losses.total_variation", {"penalty": "huber"}, parameters={"scale": 0.7}),
+    loss("losses.total_variation", {"penalty": "huber"}, parameters={"delta": 0.7}),
     loss(
-        "losses.total_variation", {"penalty": "charbonnier"}, parameters={"scale": 0.7}
+        "losses.total_variation", {"penalty": "charbonnier"}, parameters={"delta": 0.7}
     ),
     loss("losses.total_variation", {"isotropic": True}),
     loss(
         "losses.total_variation",
         {"penalty": "huber", "isotropic": True},
-        parameters={"scale": 0.7},
+        parameters={"delta": 0.7},
     ),
     loss(
         "losses.total_variation",
         {"penalty": "charbonnier", "isotropic": True},
-        parameters={"scale": 0.7},
+        parameters={"delta": 0.7},
     ),
     loss("losses.total_variation", {"channel_coupling": True}),
     loss(
         "losses.total_variation",
         {"penalty": "charbonnier", "channel_coupling": True},
-        parameters={"scale": 0.7},
+        parameters={"delta": 0.7},
     ),
     pair("losses.gradient_difference"),
     pair("losses.gradient_difference", {"alpha": 1.5}, degree=None),
@@ -118,16 +118,16 @@ CALLS = [
     pair(
         "losses.edge_aware_smoothness",
         {"penalty": "charbonnier", "edge_weighting": "gaussian", "order": 2},
-        parameters={"edge_weight": 0.7, "scale": 0.3},
+        parameters={"edge_weight": 0.7, "delta": 0.3},
         degree=None,
     ),
     pair(
         "losses.edge_aware_smoothness",
         {"penalty": "charbonnier", "mean_normalized": True},
-        parameters={"edge_weight": 0.7, "scale": 0.3},
+        parameters={"edge_weight": 0.7, "delta": 0.3},
         degree=None,
     ),
-    Call("losses.laplacian_edge", arrays=2, parameters={"scale": 0.7}),
+    Call("losses.laplacian_edge", arrays=2, parameters={"delta": 0.7}),
     Call("losses.scale_and_shift", arrays=2, degree=None),
 ]
 

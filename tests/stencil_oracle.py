@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-BOUNDARIES = ["zero", "constant", "edge", "reflect", "symmetric", "wrap"]
+BOUNDARIES = ["interior", "constant", "edge", "reflect", "symmetric", "wrap"]
 GAUSSIAN = ("gaussian", 0.8)
 OPERATORS = [
     *("forward", "backward", "central", "sobel", "scharr", "prewitt", "farid"),
@@ -62,16 +62,16 @@ def scaled(operator, order, scale):
 
 
 def correlate(x, taps, axis, boundary):
-    """Sum over k of taps[k] x[i + k], of a copy that is padded; or 0 with "zero"."""
+    """Sum over k of taps[k] x[i + k], of a padded copy; or 0 with "interior"."""
     taps = np.asarray(taps)
     reach, size = len(taps) // 2, x.shape[axis]
     width = [(reach, reach) if a == axis else (0, 0) for a in range(x.ndim)]
-    padded = np.pad(x, width, mode="constant" if boundary == "zero" else boundary)
+    padded = np.pad(x, width, mode="constant" if boundary == "interior" else boundary)
     out = np.zeros(x.shape, np.result_type(x.dtype, float))
     for k, tap in enumerate(taps):
         if tap:
             out += tap * np.take(padded, np.arange(size) + k, axis)
-    if boundary == "zero":
+    if boundary == "interior":
         used = np.flatnonzero(taps) - reach
         i = np.arange(size)
         inside = (i + used.min() >= 0) & (i + used.max() < size)
@@ -120,7 +120,7 @@ def gradient(
     x,
     operator="forward",
     axes=(-3, -2),
-    boundary="zero",
+    boundary="interior",
     spacing=1,
     scale="derivative",
     where=None,
@@ -132,7 +132,7 @@ def second_derivatives(
     x,
     operator="central",
     axes=(-3, -2),
-    boundary="zero",
+    boundary="interior",
     spacing=1,
     scale="derivative",
     where=None,
@@ -171,7 +171,7 @@ def divergence(parts, axes=(-3, -2), where=None, **options):
 def counts_at(valid, counts, operator, axes, boundary):
     """Where no tap of a derivative meets a pixel that is not valid.
 
-    With "zero" a result at the border is made of no pixel, and counts.
+    With "interior" a result at the border is made of no pixel, and counts.
     """
     taps = kernels(operator, max(1, sum(counts)))
     bad = ~valid
@@ -181,7 +181,7 @@ def counts_at(valid, counts, operator, axes, boundary):
     return ~bad
 
 
-def valid_outputs(valid, operator="forward", axes=(-3, -2), boundary="zero"):
+def valid_outputs(valid, operator="forward", axes=(-3, -2), boundary="interior"):
     """Of each part of a gradient: where it counts."""
     axes = [a % valid.ndim for a in axes]
     return [
@@ -215,13 +215,13 @@ def orientation(x, **options):
     return [*map(np.arctan2, parts[:-1], [*rest, parts[-1]])]
 
 
-def structure_tensor(x, sigma=1.0, axes=(-3, -2), boundary="zero", **options):
+def structure_tensor(x, sigma=1.0, axes=(-3, -2), boundary="interior", **options):
     """Of valid pixels, the window is a mean over those that count."""
     axes = [a % np.ndim(x) for a in axes]
 
     def windowed(image):
         for axis, mode in zip(axes, each(boundary, axes), strict=True):
-            mode = "constant" if mode == "zero" else mode
+            mode = "constant" if mode == "interior" else mode
             image = correlate(image, kernels(("gaussian", sigma))[1], axis, mode)
         return image
 

@@ -231,7 +231,7 @@ SMALL_STENCILS = {
         f"sobel, {boundary}": functools.partial(
             jig.spatial_gradient, operator="sobel", boundary=boundary
         )
-        for boundary in ("zero", "constant", "edge", "reflect", "symmetric")
+        for boundary in ("interior", "constant", "edge", "reflect", "symmetric")
     },
     "central": functools.partial(jig.spatial_gradient, operator="central"),
     "laplacian": jig.laplacian,

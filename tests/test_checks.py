@@ -173,7 +173,7 @@ def test_dtype_that_drops_a_part():
 
 def test_unknown_implementation():
     sentence = (
-        "implementation must be None or one of 'xla', 'xla_at_once', 'xla_rows', "
+        "implementation must be None or one of 'xla', 'xla_at_once', 'xla_cpu', "
         "'pallas_tpu', got 'triton'; "
         "None works everywhere"
     )
@@ -336,11 +336,19 @@ def test_one_pixel_is_not_reflected(name, axis):
 # Each option, over all functions that have it.
 
 OPTIONS = {name for parameters in PARAMETERS.values() for name in parameters}
-ARRAYS_OR_NUMBERS = {"scale", "edge_weight"}  # of losses; of operators scale is a name
+ARRAYS_OR_NUMBERS = {"delta", "edge_weight"}
 NUMBERS_ALONE = {"alpha", "scales", "sigma", "spacing"}
 BOOLS = {"isotropic", "channel_coupling", "mean_normalized"}
 NAMES = {
-    *("boundary", "operator", "penalty", "reduction", "edge_weighting", "order"),
+    *(
+        "boundary",
+        "operator",
+        "penalty",
+        "reduction",
+        "edge_weighting",
+        "order",
+        "scale",
+    ),
     *("implementation", "dtype"),
 }
 
@@ -416,18 +424,18 @@ def test_spacing_leaves_the_taps_in_range(name, spacing):
 
 
 LOSS_PARAMETERS = [
-    ("losses.total_variation", "scale", {"penalty": "huber"}),
-    ("losses.total_variation", "scale", {"penalty": "charbonnier", "isotropic": True}),
+    ("losses.total_variation", "delta", {"penalty": "huber"}),
+    ("losses.total_variation", "delta", {"penalty": "charbonnier", "isotropic": True}),
     (
         "losses.total_variation",
-        "scale",
+        "delta",
         {"penalty": "charbonnier", "channel_coupling": True},
     ),
-    ("losses.laplacian_edge", "scale", {}),
-    ("losses.edge_aware_smoothness", "scale", {"penalty": "charbonnier"}),
+    ("losses.laplacian_edge", "delta", {}),
+    ("losses.edge_aware_smoothness", "delta", {"penalty": "charbonnier"}),
     (
         "losses.edge_aware_smoothness",
-        "scale",
+        "delta",
         {"penalty": "charbonnier", "order": 2, "mean_normalized": True},
     ),
     ("losses.edge_aware_smoothness", "edge_weight", {}),
@@ -508,10 +516,10 @@ def test_a_parameter_of_each_channel():
     draw = np.random.default_rng(0)
     image = draw.random((2, 4, 5, 3), "float32")
     each = np.float32([0.1, 0.5, 2])
-    total = jig.losses.total_variation(image, penalty="huber", scale=each)
+    total = jig.losses.total_variation(image, penalty="huber", delta=each)
     apart = [
         jig.losses.total_variation(
-            image[..., i : i + 1], penalty="huber", scale=each[i]
+            image[..., i : i + 1], penalty="huber", delta=each[i]
         )
         for i in range(3)
     ]

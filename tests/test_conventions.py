@@ -31,7 +31,7 @@ LAYERS = [
     {"_stencils", "_masks", "_values", "_primitives", "_backends.xla"},
     {
         *("_options", "_linear", "_functional"),
-        *("_backends.xla_at_once", "_backends.xla_rows", "_backends.pallas_tpu"),
+        *("_backends.xla_at_once", "_backends.xla_cpu", "_backends.pallas_tpu"),
     },
     {"_operators", "_derivatives", "losses"},
     {"_features"},

@@ -363,13 +363,13 @@ MASKED = {  # shape, options
     "signals": ((2, 9), {"axes": (1,), "operator": "central", "boundary": "wrap"}),
     "image": ((6, 7), {"axes": (0, 1), "operator": "sobel", "boundary": "edge"}),
     "channels": ((6, 7, 2), {"operator": "scharr", "boundary": "reflect"}),
-    "batch": ((2, 6, 7, 2), {"operator": "forward", "boundary": "zero"}),
+    "batch": ((2, 6, 7, 2), {"operator": "forward", "boundary": "interior"}),
     "volumes": (
         (2, 4, 5, 6),
         {
             "axes": (1, 2, 3),
             "operator": "backward",
-            "boundary": ("symmetric", "zero", "constant"),
+            "boundary": ("symmetric", "interior", "constant"),
             "spacing": (2.5, 1.0, 0.5),
         },
     ),
@@ -563,7 +563,7 @@ def test_wide_stencils_go_axis_by_axis():
 BAD_OPTIONS = {
     "operator": ("laplace", r"operator must be one of 'forward', .*, got 'laplace'"),
     "sigma": (("gaussian", 0), r"operator must have one sigma, of at least 0.125"),
-    "boundary": ("mirror", r"boundary must be one of 'zero', .*, got 'mirror'"),
+    "boundary": ("mirror", r"boundary must be one of 'interior', .*, got 'mirror'"),
     "boundaries": (("edge",), r"boundary must be one for all axes, or one for each of"),
     "spacing": (-1.0, r"spacing must be a positive number, or one for each axis"),
     "scale": ("opencv", r"scale must be one of 'derivative', 'raw', got 'opencv'"),

@@ -149,7 +149,7 @@ def test_stencils_of_one_device(platform):
         traced = jax.jit(gradient, static_argnums=1).trace(image, implementation)
         return traced.lower(lowering_platforms=(platform,)).as_text()
 
-    fastest = "xla_rows" if platform == "cpu" else "xla_at_once"
+    fastest = "xla_cpu" if platform == "cpu" else "xla_at_once"
     assert lowered(1) == lowered(1, fastest)
     assert lowered(8) == lowered(8, "xla")
     assert len({lowered(1, name) for name in _dispatch.having("stencil")}) == 3
@@ -165,11 +165,11 @@ def test_each_name_is_a_file():
 
 def test_a_back_end_without_the_operation_is_refused():
     sentence = (
-        "implementation='xla_rows' cannot be used here: this is computed by 'xla' or "
+        "implementation='xla_cpu' cannot be used here: this is computed by 'xla' or "
         "'pallas_tpu'; use implementation=None"
     )
     with pytest.raises(NotImplementedError, match=f"^{sentence}"):
-        jig.image_gradients(jnp.zeros((1, 4, 4, 1)), implementation="xla_rows")
+        jig.image_gradients(jnp.zeros((1, 4, 4, 1)), implementation="xla_cpu")
 
 
 def test_pallas_is_loaded_when_asked_for():

@@ -155,11 +155,11 @@ def test_photographs_give_floats():
 
 @pytest.mark.parametrize(
     ("x", "boundary"),
-    [*((IMAGE, one) for one in oracle.BOUNDARIES), (VOLUME, "zero")],
+    [*((IMAGE, one) for one in oracle.BOUNDARIES), (VOLUME, "interior")],
     ids=lambda one: one if isinstance(one, str) else f"rank {one.ndim}",
 )
 def test_structure_tensor(x, boundary):
-    """With "zero", zeros lie around the products: the window has no border."""
+    """With "interior", zeros lie around the products: the window has no border."""
     options = {"sigma": 0.9, "axes": tuple(range(x.ndim))}
     options |= {"operator": "sobel", "boundary": boundary}
     ours = jax.jit(lambda x: jig.structure_tensor(x, **options))(x)

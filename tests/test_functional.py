@@ -41,8 +41,8 @@ CASES = [
 SMALL = random_array((1, 3, 2, 2), "float32")
 IMAGE = random_array((2, 5, 6, 3), "float32")
 
-ways = pytest.mark.parametrize("implementation", ["xla", "xla_rows", None])
-both = pytest.mark.parametrize("implementation", ["xla", "xla_rows"])
+ways = pytest.mark.parametrize("implementation", ["xla", "xla_cpu", None])
+both = pytest.mark.parametrize("implementation", ["xla", "xla_cpu"])
 
 
 def tv(image, scale=1.0, name="l1", isotropic=False, axes=(1, 2), implementation=None):
@@ -155,7 +155,7 @@ def test_the_two_ways_agree(name, isotropic, shape):
         both = jax.value_and_grad(loss, (0, 1), has_aux=True)
         return both(random_array(shape, "float32"), jnp.float32(0.7))
 
-    close(derivatives("xla_rows"), derivatives("xla"), 3e-5)
+    close(derivatives("xla_cpu"), derivatives("xla"), 3e-5)
 
 
 @ways
@@ -433,7 +433,7 @@ def test_coupled_channels(shape, axes, masked):
     expected = values_and_derivatives(
         functools.partial(apart, axes=axes), image, 0.7, *masks
     )
-    for way in ("xla", "xla_rows"):
+    for way in ("xla", "xla_cpu"):
         ours = functools.partial(coupled, axes=axes, implementation=way)
         close(values_and_derivatives(ours, image, 0.7, *masks), expected, 3e-5)
 
@@ -596,16 +596,16 @@ def test_nothing_is_stored_on_the_way(shipped_sums, function):
 
 def test_a_sum_of_many_rows(shipped_sums):
     image = random_array((1, 131, 150, 3), "float32")
-    close(tv(image, implementation="xla_rows"), wide_sums(image, (1, 2))[0])
+    close(tv(image, implementation="xla_cpu"), wide_sums(image, (1, 2))[0])
 
 
 def test_rows_refuse_a_sharded_image_and_symbolic_shapes():
     image = sharded(random_array((8, 4, 5, 3), "float32"), P("x"), AxisType.Explicit)
     with pytest.raises(NotImplementedError, match="would gather an image"):
-        tv(image, implementation="xla_rows")
+        tv(image, implementation="xla_cpu")
     symbolic = jax.ShapeDtypeStruct(jax.export.symbolic_shape("b, h, w, c"), "float32")
     with pytest.raises(NotImplementedError, match="a shape of known numbers"):
-        jax.eval_shape(functools.partial(tv, implementation="xla_rows"), symbolic)
+        jax.eval_shape(functools.partial(tv, implementation="xla_cpu"), symbolic)
 
 
 def test_penalties_at_zero():

@@ -30,9 +30,9 @@ OPTIONS = {
         {},
         {"penalty": "l2"},
         {"penalty": "huber"},
-        {"penalty": "huber", "scale": 0.3},
+        {"penalty": "huber", "delta": 0.3},
         {"penalty": "charbonnier"},
-        {"penalty": "charbonnier", "scale": 0.3},
+        {"penalty": "charbonnier", "delta": 0.3},
         {"isotropic": True},
         {"penalty": "huber", "isotropic": True},
         {"penalty": "l2", "isotropic": True},
@@ -55,14 +55,14 @@ OPTIONS = {
         {"axes": (1,), "mean_normalized": True},
         {"edge_weighting": "gaussian", "edge_weight": 0.6},
         {"penalty": "charbonnier"},
-        {"penalty": "charbonnier", "scale": 0.3, "mean_normalized": True},
+        {"penalty": "charbonnier", "delta": 0.3, "mean_normalized": True},
         {"order": 2},
         {"order": 2, "edge_weighting": "gaussian", "edge_weight": 0.6},
-        {"order": 2, "penalty": "charbonnier", "scale": 0.3, "axes": (2, 1)},
+        {"order": 2, "penalty": "charbonnier", "delta": 0.3, "axes": (2, 1)},
         {"order": 2, "mean_normalized": True},
         {"order": 2, "penalty": "charbonnier", "mean_normalized": True},
     ],
-    "laplacian_edge": [{}, {"scale": 0.3}, {"axes": (-1, 1)}, {"axes": 2}],
+    "laplacian_edge": [{}, {"delta": 0.3}, {"axes": (-1, 1)}, {"axes": 2}],
 }
 TABLE = [(name, options) for name, table in OPTIONS.items() for options in table]
 
@@ -71,7 +71,7 @@ KINDS = [*((name, {}) for name in ARRAYS), ("edge_aware_smoothness", {"order": 2
 
 # Where a back end may be asked for.
 WAYS = {
-    name: [{"implementation": way} for way in ("xla", "xla_rows")]
+    name: [{"implementation": way} for way in ("xla", "xla_cpu")]
     for name in ARRAYS
     if name != "laplacian_edge"
 }
@@ -269,15 +269,15 @@ def test_derivatives(name, options, way):
 @pytest.mark.parametrize(
     ("name", "option", "options"),
     [
-        ("total_variation", "scale", {"penalty": "huber"}),
-        ("total_variation", "scale", {"penalty": "charbonnier", "isotropic": True}),
-        ("laplacian_edge", "scale", {}),
+        ("total_variation", "delta", {"penalty": "huber"}),
+        ("total_variation", "delta", {"penalty": "charbonnier", "isotropic": True}),
+        ("laplacian_edge", "delta", {}),
         ("edge_aware_smoothness", "edge_weight", {}),
         ("edge_aware_smoothness", "edge_weight", {"edge_weighting": "gaussian"}),
-        ("edge_aware_smoothness", "scale", {"penalty": "charbonnier"}),
+        ("edge_aware_smoothness", "delta", {"penalty": "charbonnier"}),
         (
             "edge_aware_smoothness",
-            "scale",
+            "delta",
             {"penalty": "charbonnier", "order": 2, "mean_normalized": True},
         ),
     ],
@@ -298,7 +298,7 @@ def test_derivatives_by_an_option(name, option, options, masked):
     close(jax.vmap(ours)(np.float32([0.7, 0.7]))[1], ours(0.7))
 
 
-@pytest.mark.parametrize("implementation", ["xla", "xla_rows"])
+@pytest.mark.parametrize("implementation", ["xla", "xla_cpu"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
 def test_a_derivative_along_a_direction_is_a_sum_in_float32(dtype, implementation):
     """Of products that have more digits than the dtype, or that it does not hold."""
@@ -318,7 +318,7 @@ def test_a_derivative_along_a_direction_is_a_sum_in_float32(dtype, implementatio
     np.testing.assert_allclose(along, oracle.per_image(products), rtol=0, atol=atol)
 
 
-@pytest.mark.parametrize("implementation", ["xla", "xla_rows"])
+@pytest.mark.parametrize("implementation", ["xla", "xla_cpu"])
 @pytest.mark.parametrize("options", [{"isotropic": True}, {"channel_coupling": True}])
 def test_second_derivatives_of_lengths_of_any_size(options, implementation):
     """Of an image s x along s v they are s times those of x along v."""
@@ -355,7 +355,7 @@ def test_a_constant_image_is_left_alone(name, options):
 
 
 @pytest.mark.parametrize("penalty", ["l1", "charbonnier"])
-@pytest.mark.parametrize("implementation", ["xla", "xla_rows"])
+@pytest.mark.parametrize("implementation", ["xla", "xla_cpu"])
 def test_second_differences_leave_ramps_alone(penalty, implementation):
     rows, columns = np.indices((6, 7), "float32")
     ramp = np.stack([3 * rows - 2 * columns, 5 - columns], -1)[None]
@@ -561,7 +561,7 @@ def test_rows_are_refused_where_they_are_explicitly_sharded(name):
     sharding = NamedSharding(mesh, P(None, "x"))
     placed = [jax.device_put(a, sharding) for a in arrays(name, (1, 16, 6, 3))]
     with pytest.raises(NotImplementedError, match="would gather an image"):
-        getattr(losses, name)(*placed, implementation="xla_rows")
+        getattr(losses, name)(*placed, implementation="xla_cpu")
 
 
 @every_kind
@@ -621,7 +621,7 @@ def test_numbers_of_numpy_are_numbers():
         ("gradient_matching", {"scales": jnp.int32(2)}, {"scales": 2}),
         ("gradient_difference", {"axes": np.int64(1)}, {"axes": 1}),
         ("gradient_difference", {"axes": np.array([1, 2])}, {"axes": (1, 2)}),
-        ("laplacian_edge", {"scale": np.float32(0.5)}, {"scale": 0.5}),
+        ("laplacian_edge", {"delta": np.float32(0.5)}, {"delta": 0.5}),
     ):
         loss = getattr(losses, name)
         np.testing.assert_array_equal(loss(*pair, **options), loss(*pair, **alike))
@@ -633,7 +633,7 @@ def test_refusals_of_implementations(name):
         refused(error, match, name, *arrays(name), implementation=way)
 
     no(ValueError, "implementation must be None or one", "cuda")
-    no(NotImplementedError, "'xla' or 'xla_rows'", "pallas_tpu")
+    no(NotImplementedError, "'xla' or 'xla_cpu'", "pallas_tpu")
 
 
 def test_refusals_of_one_loss():
@@ -650,10 +650,10 @@ def test_refusals_of_one_loss():
     for scale in (0.0, -1.0, float("nan"), "big"):
         for name, *given in (("total_variation", one), ("laplacian_edge", one, one)):
             refused(
-                ValueError, "scale must be a positive number", name, *given, scale=scale
+                ValueError, "delta must be a positive number", name, *given, delta=scale
             )
     edge_aware = "edge_aware_smoothness", one, one
-    refused(ValueError, "scale must be", *edge_aware, scale=0)
+    refused(ValueError, "delta must be", *edge_aware, delta=0)
     refused(ValueError, "edge_weight must be a number of", *edge_aware, edge_weight=-1)
     for scales in (0, 2.7, True, 32, jnp.ones(1, int)):
         refused(
@@ -734,7 +734,7 @@ def test_total_variation_of_integers_is_exact(dtype):
     np.testing.assert_array_equal(ours, expected)
 
 
-@pytest.mark.parametrize("implementation", ["xla", "xla_rows"])
+@pytest.mark.parametrize("implementation", ["xla", "xla_cpu"])
 def test_total_variation_does_not_wrap_around(implementation):
     image = np.uint8([[[200], [10], [255], [0]]])
     assert jig.total_variation(image, implementation=implementation) == 690

@@ -106,7 +106,7 @@ def test_hessian_of_a_function_of_total_variation_at_ties():
     np.testing.assert_array_equal(hessian.reshape(5, 5), 2 * np.outer(slopes, slopes))
 
 
-@pytest.mark.parametrize("implementation", ["xla", "xla_rows", None])
+@pytest.mark.parametrize("implementation", ["xla", "xla_cpu", None])
 @pytest.mark.parametrize("alpha", [1, 1.5, 2, 3])
 def test_derivatives_of_a_power_at_zero(alpha, implementation):
     """Of |x|^α at x = 0: those that exist are the formula's, and others are 0."""

@@ -15,7 +15,7 @@ from cases import of_a_cpu
 
 import jax_imgrad as jig
 from jax_imgrad import losses
-from jax_imgrad._backends.xla_rows import _sums
+from jax_imgrad._backends.xla_cpu import _sums
 
 # Before, XLA for CPU removed the barriers first, and fused what they had kept apart.
 NEW = jax.__version_info__ >= (0, 11, 1)

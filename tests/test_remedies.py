@@ -203,18 +203,18 @@ def test_shapes_of_masks(function, arrays):
 
 
 def test_shapes_of_parameters():
-    scale = DRAW.uniform(0.1, 1, 4).astype("float32")
-    steps = [["scale[:, None, None, None]"]]
+    delta = DRAW.uniform(0.1, 1, 4).astype("float32")
+    steps = [["delta[:, None, None, None]"]]
     for loss, given in [
         (losses.total_variation, {"image": COLORS}),
         (losses.laplacian_edge, {"predictions": COLORS, "targets": COLORS**2}),
     ]:
         options = {"penalty": "huber"} if len(given) == 1 else {}
         expected = [
-            loss(*(a[i : i + 1] for a in given.values()), scale=scale[i], **options)
+            loss(*(a[i : i + 1] for a in given.values()), delta=delta[i], **options)
             for i in range(4)
         ]
-        check(loss, given, steps, np.concatenate(expected), scale=scale, **options)
+        check(loss, given, steps, np.concatenate(expected), delta=delta, **options)
 
 
 def test_what_is_no_array():
@@ -287,7 +287,7 @@ def test_options_that_messages_name():
         (gradient, row, {"boundary": "reflect"}, {"boundary": "edge"}),
         (gradient, row, {"boundary": "reflect"}, {"boundary": "symmetric"}),
         (gradient, GRAY, {"implementation": "pallas_tpu"}, {"implementation": None}),
-        (huber, COLORS, {"scale": numbers}, {"scale": np.asarray(numbers)}),
+        (huber, COLORS, {"delta": numbers}, {"delta": np.asarray(numbers)}),
     ]
     words = [
         "dtype='float32'",
@@ -295,7 +295,7 @@ def test_options_that_messages_name():
         "'edge' and 'symmetric' take one",
         "'edge' and 'symmetric' take one",
         "use implementation=None",
-        "pass numpy.asarray(scale)",
+        "pass numpy.asarray(delta)",
     ]
     for (function, image, options, other), told in zip(cases, words, strict=True):
         errors = (TypeError, ValueError, NotImplementedError)

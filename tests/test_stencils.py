@@ -178,7 +178,7 @@ def test_export_says_what_sizes_it_takes(operator, boundary):
     least = before + after
     if boundary == "reflect":
         least = max(least, max(before, after) + 1)
-    if boundary in ("zero", "constant"):
+    if boundary in ("interior", "constant"):
         least = 0
     options = {"operator": operator, "boundary": boundary, "axes": (0,)}
 
@@ -199,7 +199,7 @@ def test_export_says_what_sizes_it_takes(operator, boundary):
 
 def test_export_of_other_operators_says_what_sizes_it_takes():
     image = jax.ShapeDtypeStruct(jax.export.symbolic_shape("b, h, w, c"), "float32")
-    for boundary in ("zero", "constant"):  # any
+    for boundary in ("interior", "constant"):  # any
         jax.export.export(jax.jit(lambda x, b=boundary: jig.laplacian(x, boundary=b)))(
             image
         )
@@ -232,7 +232,7 @@ def test_sharded(layout, boundary, mode):
 
 
 @modes
-@pytest.mark.parametrize("boundary", ["zero", "edge", "reflect"])
+@pytest.mark.parametrize("boundary", ["interior", "edge", "reflect"])
 def test_two_exchanges_of_a_row(boundary, mode):
     sharded = shard(random_array(SHAPE, "float32"), "rows", mode)
 

@@ -31,7 +31,7 @@ def edge_aware_smoothness(
     *,
     order: Literal[1, 2] = 1,
     penalty: Literal["l1", "charbonnier"] = "l1",
-    scale: float | jax.Array = 1e-3,
+    delta: float | jax.Array = 1e-3,
     edge_weight: float | jax.Array = 1.0,
     edge_weighting: Literal["exponential", "gaussian"] = "exponential",
     mean_normalized: bool = False,
@@ -70,7 +70,7 @@ def edge_aware_smoothness(
         dtype, so that bytes from 0 to 255 are taken as 0 to 1; their derivative is 0.
       order: n, of the differences of the field, 1 or 2.
       penalty: the name of :math:`\rho`.
-      scale: :math:`\epsilon` of Charbonnier: a positive number, or an array that
+      delta: :math:`\epsilon` of Charbonnier: a positive number, or an array that
         broadcasts to `field`; the difference from pixel i uses that of pixel i. It may
         be differentiated.
       edge_weight: :math:`\lambda`: a number of at least 0, or an array that broadcasts
@@ -91,7 +91,7 @@ def edge_aware_smoothness(
     Raises:
       ValueError: if the shapes differ, the guide has no channels, an option has an
         unsupported value, an axis is not one of the field's or is that of its channels,
-        or `where`, `scale` or `edge_weight` does not broadcast.
+        or `where`, `delta` or `edge_weight` does not broadcast.
       TypeError: if `field` or `guide` is not an array of real numbers.
       NotImplementedError: if the implementation asked for cannot run here.
 
@@ -131,7 +131,7 @@ def edge_aware_smoothness(
     return _edge_aware_smoothness(
         field,
         guide,
-        _values.as_parameter("scale", scale, dtype, "field", field.shape),
+        _values.as_parameter("delta", delta, dtype, "field", field.shape),
         _values.as_parameter(
             "edge_weight", edge_weight, dtype, "guide", guide.shape, or_zero=True
         ),
@@ -150,7 +150,7 @@ def edge_aware_smoothness(
 def _edge_aware_smoothness(
     field,
     guide,
-    scale,
+    delta,
     edge_weight,
     valid,
     order,
@@ -166,11 +166,11 @@ def _edge_aware_smoothness(
     (field,) = valid_floats([field], valid)
     if mean_normalized or order == 2:  # its derivative is a sum of several
         field = wide(field)
-    if scale.ndim:
-        scale = jnp.broadcast_to(scale, field.shape)
+    if delta.ndim:
+        delta = jnp.broadcast_to(delta, field.shape)
     divisor = total_divisor = 1  # of the weights, or of their sum
     if mean_normalized:
-        # The differences of d/m are those of d, over m, and rho(x/m) with a scale e is
+        # The differences of d/m are those of d, over m, and rho(x/m) with a delta e is
         # rho(x)/m with em. Divided first, the pixels may be rounded differently, and
         # the differences of a constant not be 0.
         # And d/(m + 1e-7) is that of both times a constant, which keeps squares of the
@@ -182,7 +182,7 @@ def _edge_aware_smoothness(
         else:
             divisor = size
         if penalty != "l1":
-            scale = jnp.broadcast_to(scale * size, field.shape)
+            delta = jnp.broadcast_to(delta * size, field.shape)
     weights = [
         weight / divisor
         for weight in _weights(
@@ -193,11 +193,11 @@ def _edge_aware_smoothness(
         functional, _weighted(penalty), implementation=implementation
     )
     if order == 1:
-        return total([field], [scale, *weights], axes=axes) / total_divisor
+        return total([field], [delta, *weights], axes=axes) / total_divisor
     # Second differences are the first ones of an image of differences, of another image
     # along each axis. Those that the border cuts off have the weight 0.
     parts = [
-        total([difference(field, axis)], [scale, weight], axes=(axis,))
+        total([difference(field, axis)], [delta, weight], axes=(axis,))
         for axis, weight in zip(axes, weights, strict=True)
     ]
     return functools.reduce(jnp.add, parts) / total_divisor
@@ -208,8 +208,8 @@ def _weighted(penalty: str) -> Penalty:
     rho = PENALTIES[penalty]
 
     def weighted(differences, parameters):
-        (along,), (scale, *weights) = differences, parameters
-        parts = [w * rho([d], scale) for w, d in zip(weights, along, strict=True)]
+        (along,), (delta, *weights) = differences, parameters
+        parts = [w * rho([d], delta) for w, d in zip(weights, along, strict=True)]
         return functools.reduce(jnp.add, parts)
 
     return weighted

@@ -22,7 +22,7 @@ def laplacian_edge(
     predictions: Num[Numbers, "B ..."],
     targets: Num[Numbers, "B ..."],
     *,
-    scale: float | jax.Array = 1e-3,
+    delta: float | jax.Array = 1e-3,
     axes: tuple[int, ...] = (-3, -2),
     where: Shaped[Numbers, "B ..."] | None = None,
     reduction: Reduction = "mean",
@@ -46,7 +46,7 @@ def laplacian_edge(
     Args:
       predictions: `[B, ...]`, real; integers are taken as float32.
       targets: an array of the shape of `predictions`.
-      scale: :math:`\epsilon`, a positive number, or an array that broadcasts to
+      delta: :math:`\epsilon`, a positive number, or an array that broadcasts to
         `predictions`. It may be differentiated.
       axes: along which to smooth, and to keep every second pixel.
       where: `[B, ...]`, broadcast to `predictions`: which pixels are valid in both. An
@@ -82,19 +82,19 @@ def laplacian_edge(
     valid = _checks.as_mask(where, "predictions", pair[0])
     wide = accumulator(float_of(*(image.dtype for image in pair)))
     shape = pair[0].shape
-    parameter = _values.as_parameter("scale", scale, wide, "predictions", shape)
+    parameter = _values.as_parameter("delta", delta, wide, "predictions", shape)
     return _laplacian_edge(*pair, parameter, valid, counted, reduction)
 
 
 @functools.partial(jax.jit, static_argnums=(4, 5))
-def _laplacian_edge(predictions, targets, scale, valid, axes, reduction):
+def _laplacian_edge(predictions, targets, delta, valid, axes, reduction):
     # The map is linear, so that the residual goes through it once.
     residual = valid_residual(predictions, targets, valid)
-    if scale.ndim:
-        scale = jnp.broadcast_to(scale, residual.shape)
+    if delta.ndim:
+        delta = jnp.broadcast_to(delta, residual.shape)
     kept = _every_second(residual, axes)
     coarse = jnp.where(kept, 2 ** len(axes) * _smoothed(residual, axes), 0)
-    penalties = charbonnier([residual - _smoothed(coarse, axes)], scale)
+    penalties = charbonnier([residual - _smoothed(coarse, axes)], delta)
     if valid is not None:
         valid = _all_valid(_all_valid(valid, axes) | ~kept, axes)
         penalties = jnp.where(valid, penalties, 0)

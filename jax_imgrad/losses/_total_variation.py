@@ -22,7 +22,7 @@ def total_variation(
     image: Num[Numbers, "B ..."],
     *,
     penalty: Literal["l1", "l2", "huber", "charbonnier"] = "l1",
-    scale: float | jax.Array | None = None,
+    delta: float | jax.Array | None = None,
     isotropic: bool = False,
     channel_coupling: bool = False,
     axes: tuple[int, ...] = (-3, -2),
@@ -53,7 +53,7 @@ def total_variation(
       image: `[B, ...]`, real; integers are taken as float32. `[B, H, W, C]` for the
         default `axes`.
       penalty: the name of :math:`\rho`.
-      scale: :math:`\delta` of Huber, by default 1, or :math:`\epsilon` of Charbonnier,
+      delta: :math:`\delta` of Huber, by default 1, or :math:`\epsilon` of Charbonnier,
         by default 0.001: a positive number, or an array that broadcasts to `image`
         (with `channel_coupling` to one of one channel). It may be differentiated.
       isotropic: whether the penalty is of the length of the gradient, not of its parts.
@@ -64,7 +64,7 @@ def total_variation(
       where: `[B, ...]`, broadcast to `image`: which pixels are valid.
       reduction: `"mean"`, over the N valid pixels and channels (with
         `channel_coupling`, over the valid pixels), or `"sum"`.
-      implementation: None, which is `"xla_rows"` in a program for one CPU and `"xla"`
+      implementation: None, which is `"xla_cpu"` in a program for one CPU and `"xla"`
         elsewhere; or either name.
 
     Returns:
@@ -103,8 +103,8 @@ def total_variation(
     pixels, of = array.shape, "image"
     if channel_coupling:
         pixels, of = (*pixels[:-1], 1), "one channel of image"
-    scale = _SCALES.get(penalty, 1.0) if scale is None else scale
-    parameter = _values.as_parameter("scale", scale, wide, of, pixels)
+    delta = _SCALES.get(penalty, 1.0) if delta is None else delta
+    parameter = _values.as_parameter("delta", delta, wide, of, pixels)
     if penalty not in _SCALES:
         parameter = np.zeros((), wide)
     return _total_variation(
@@ -122,11 +122,11 @@ def total_variation(
 
 @functools.partial(jax.jit, static_argnums=(3, 4, 5, 6, 7, 8))
 def _total_variation(
-    image, scale, valid, penalty, isotropic, coupled, axes, reduction, implementation
+    image, delta, valid, penalty, isotropic, coupled, axes, reduction, implementation
 ):
     rho, shape = Variation(penalty, isotropic), image.shape
-    if scale.ndim:
-        scale = jnp.broadcast_to(scale, shape)
+    if delta.ndim:
+        delta = jnp.broadcast_to(delta, shape)
     if coupled:
         shape = (*shape[:-1], 1)
         valid = None if valid is None else valid.all(-1, keepdims=True)
@@ -136,7 +136,7 @@ def _total_variation(
     total = functional(
         rho,
         valid_floats([image], valid),
-        [scale, *(jnp.broadcast_to(mask, image.shape) for mask in masks)],
+        [delta, *(jnp.broadcast_to(mask, image.shape) for mask in masks)],
         axes=axes,
         implementation=implementation,
     )

@@ -305,7 +305,7 @@ def page():
         "symmetric": "b a │ a b c",
         "wrap": "b c │ a b c",
         "constant": "0 0 │ a b c",
-        "zero": "no result there",
+        "interior": "no result there",
     }
     for boundary, picture in pictures.items():
         theirs = [names.get(boundary, "") for names in BOUNDARY_NAMES.values()]

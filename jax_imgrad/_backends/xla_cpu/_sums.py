@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jax_imgrad._backends import xla
-from jax_imgrad._backends.xla_rows._range import exact, squares_may_leave
-from jax_imgrad._backends.xla_rows._rows import joined
+from jax_imgrad._backends.xla_cpu._range import exact, squares_may_leave
+from jax_imgrad._backends.xla_cpu._rows import joined
 from jax_imgrad._dtypes import accumulator, wide
 from jax_imgrad._penalties import Coupled
 from jax_imgrad._types import Penalty

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jax_imgrad._backends import xla
-from jax_imgrad._backends.xla_rows._rows import one_by_one
+from jax_imgrad._backends.xla_cpu._rows import one_by_one
 from jax_imgrad._dtypes import wide
 from jax_imgrad._norms import power_of_two_near
 from jax_imgrad._penalties import Variation

@@ -11,14 +11,14 @@ from jax import lax
 
 from jax_imgrad._backends import xla
 from jax_imgrad._backends.xla import flux
-from jax_imgrad._backends.xla_rows._range import (
+from jax_imgrad._backends.xla_cpu._range import (
     factor_of_mean,
     factor_per_row,
     rescaled_scale,
     squares_may_leave,
 )
-from jax_imgrad._backends.xla_rows._rows import apart, joined, one_by_one
-from jax_imgrad._backends.xla_rows._sums import functional
+from jax_imgrad._backends.xla_cpu._rows import apart, joined, one_by_one
+from jax_imgrad._backends.xla_cpu._sums import functional
 from jax_imgrad._dtypes import derivative_dtype, wide
 from jax_imgrad._penalties import Coupled, half_quadratic
 from jax_imgrad._shift import shift

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jax_imgrad._backends.xla import sums_of_products
-from jax_imgrad._backends.xla_rows._rows import apart, rows_of
+from jax_imgrad._backends.xla_cpu._rows import apart, rows_of
 from jax_imgrad._bands import (
     Product,
     apply,
