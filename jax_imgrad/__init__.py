@@ -8,13 +8,13 @@ keyword, and `implementation`, the way to compute, is the last.
 """
 
 from jax_imgrad import losses as losses
+from jax_imgrad._derivatives import divergence as divergence
 from jax_imgrad._derivatives import laplacian as laplacian
 from jax_imgrad._derivatives import second_derivatives as second_derivatives
 from jax_imgrad._derivatives import spatial_gradient as spatial_gradient
 from jax_imgrad._features import gradient_magnitude as gradient_magnitude
 from jax_imgrad._features import gradient_orientation as gradient_orientation
 from jax_imgrad._features import structure_tensor as structure_tensor
-from jax_imgrad._operators import divergence as divergence
-from jax_imgrad._operators import image_gradients as image_gradients
-from jax_imgrad._operators import sobel_edges as sobel_edges
-from jax_imgrad._operators import total_variation as total_variation
+from jax_imgrad._tf_image import image_gradients as image_gradients
+from jax_imgrad._tf_image import sobel_edges as sobel_edges
+from jax_imgrad._tf_image import total_variation as total_variation

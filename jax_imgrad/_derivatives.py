@@ -1,4 +1,4 @@
-"""Derivatives of images of any rank: first ones, second ones, and the Laplacian.
+"""Derivatives of images of any rank: gradient, divergence, second ones, Laplacian.
 
 Each is a linear map, a stencil along some axes, and shares these options:
 
@@ -16,13 +16,13 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Shaped
 
-from jax_imgrad import _checks, _dispatch, _options, _stencils
-from jax_imgrad._bands import Product
+from jax_imgrad import _arguments, _stencils
+from jax_imgrad._arguments.stencils import Boundaries, Spacing
 from jax_imgrad._dtypes import accumulator
+from jax_imgrad._kernels import Operator, Scale
 from jax_imgrad._linear import stencil
 from jax_imgrad._masks import valid_outputs, without_invalid
-from jax_imgrad._options import Boundaries, Spacing
-from jax_imgrad._stencils import Operator, Scale
+from jax_imgrad._stencils import SeparableStencil, negative, transpose
 from jax_imgrad._types import Implementation, Numbers
 
 
@@ -114,11 +114,13 @@ def spatial_gradient(
       Heidelberg, 2000. H. Farid, E. Simoncelli, "Differentiation of discrete
       multidimensional signals", IEEE Transactions on Image Processing 13, 2004.
     """
-    array = _checks.as_array("x", x)
-    along = _options.along("x", array, axes, boundary, spacing)
-    products = _stencils.gradient(*_options.taps(operator, scale), along)
-    held = _options.result_dtype("x", array.dtype, dtype, products)
-    return derivatives(array, products, where, held, implementation)
+    array = _arguments.as_array("x", x)
+    along = _arguments.axis_specs("x", array, axes, boundary, spacing)
+    stencils = _stencils.gradient(
+        *_arguments.operator_and_scale(operator, scale), along
+    )
+    held = _arguments.result_dtype("x", array.dtype, dtype, stencils)
+    return derivatives(array, stencils, where, held, implementation)
 
 
 def second_derivatives(
@@ -175,11 +177,13 @@ def second_derivatives(
       H. Farid, E. Simoncelli, "Differentiation of discrete multidimensional signals",
       IEEE Transactions on Image Processing 13, 2004.
     """
-    array = _checks.as_array("x", x)
-    along = _options.along("x", array, axes, boundary, spacing)
-    products = _stencils.second_derivatives(*_options.taps(operator, scale), along)
-    held = _options.result_dtype("x", array.dtype, dtype, products)
-    return derivatives(array, products, where, held, implementation)
+    array = _arguments.as_array("x", x)
+    along = _arguments.axis_specs("x", array, axes, boundary, spacing)
+    stencils = _stencils.second_derivatives(
+        *_arguments.operator_and_scale(operator, scale), along
+    )
+    held = _arguments.result_dtype("x", array.dtype, dtype, stencils)
+    return derivatives(array, stencils, where, held, implementation)
 
 
 def laplacian(
@@ -228,45 +232,128 @@ def laplacian(
       J. Canny, "A computational approach to edge detection", IEEE Transactions on
       Pattern Analysis and Machine Intelligence 8, 1986, sets it beside the gradient.
     """
-    array = _checks.as_array("x", x)
-    products = _stencils.laplacian(_options.along("x", array, axes, boundary, spacing))
-    _options.check_reflection("x", array, products)
-    held = _options.result_dtype("x", array.dtype, dtype, products)
-    valid = _checks.as_mask(where, "x", array)
-    _dispatch.check_implementation(implementation)
-    return _sum_of_derivatives(array, valid, products, held, implementation)
+    array = _arguments.as_array("x", x)
+    stencils = _stencils.laplacian(
+        _arguments.axis_specs("x", array, axes, boundary, spacing)
+    )
+    _arguments.check_reflection("x", array, stencils)
+    held = _arguments.result_dtype("x", array.dtype, dtype, stencils)
+    valid = _arguments.as_mask(where, "x", array)
+    _arguments.check_implementation(implementation)
+    return _sum_of_derivatives(array, valid, stencils, held, implementation)
+
+
+def divergence(
+    gradients: tuple[Shaped[Numbers, "..."], ...] | list[Shaped[Numbers, "..."]],
+    *,
+    operator: Operator = "forward",
+    axes: tuple[int, ...] = (-3, -2),
+    boundary: Boundaries = "interior",
+    spacing: Spacing = 1.0,
+    scale: Scale = "derivative",
+    where: Shaped[Numbers, "..."] | None = None,
+    dtype: DTypeLike | None = None,
+    implementation: Implementation | None = None,
+) -> Shaped[Array, "..."]:
+    r"""Minus the transpose of :func:`spatial_gradient`: what flows out of each pixel.
+
+    With the same options as there, for all images u and all tuples p,
+
+    .. math:: \langle \nabla u, p \rangle = - \langle u, \operatorname{div} p \rangle.
+
+    By default it is that of :func:`image_gradients`,
+
+    .. math::
+        (\operatorname{div} p)_{ij} =
+        \begin{cases} p^y_{ij} - p^y_{i-1,j} & 0 < i < H - 1 \\
+        p^y_{ij} & i = 0 \\ -p^y_{i-1,j} & i = H - 1 \end{cases}
+        + \begin{cases} p^x_{ij} - p^x_{i,j-1} & 0 < j < W - 1 \\
+        p^x_{ij} & j = 0 \\ -p^x_{i,j-1} & j = W - 1, \end{cases}
+
+    and zero along an axis of one pixel. The divergence of the gradients of an image is
+    then its Laplacian with reflecting (Neumann) borders. The last row of `dy` and the
+    last column of `dx` do not count.
+
+    Args:
+      gradients: `(dy, dx)`, as :func:`image_gradients` and :func:`spatial_gradient`
+        return it: for each of the `axes` an array of JAX or NumPy, all of one shape and
+        dtype.
+      operator: as for :func:`spatial_gradient`.
+      axes: as for :func:`spatial_gradient`.
+      boundary: as for :func:`spatial_gradient`.
+      spacing: as for :func:`spatial_gradient`.
+      scale: as for :func:`spatial_gradient`.
+      where: as for :func:`spatial_gradient`: the valid pixels of the image. What is in
+        results of the gradient that do not count is ignored, and the divergence is 0
+        where a pixel is not valid.
+      dtype: as for :func:`image_gradients`; integers, where the taps are fractions, are
+        taken as float32.
+      implementation: as for :func:`image_gradients`; with other options than the
+        default ones as for :func:`spatial_gradient`.
+
+    Returns:
+      One array with the shape and the sharding of those of `gradients`.
+
+    Raises:
+      ValueError: if the arrays have not one shape and dtype, or an option is none of
+        its values.
+      TypeError: if `gradients` is not a tuple of as many arrays as `axes`, or of a
+        dtype that cannot be subtracted.
+      NotImplementedError: if the implementation asked for cannot run here.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jax_imgrad as jig
+      >>> image = jnp.array([0.0, 0.0, 1.0, 0.0, 0.0]).reshape(1, 1, 5, 1)
+      >>> jig.divergence(jig.image_gradients(image)).ravel()
+      Array([ 0.,  1., -2.,  1.,  0.], dtype=float32)
+
+    Reference:
+      A. Chambolle, "An Algorithm for Total Variation Minimization and Applications",
+      Journal of Mathematical Imaging and Vision 20, 2004, equation 2.
+    """
+    _arguments.check_implementation(implementation)
+    flow = _arguments.as_fields("gradients", gradients, axes)
+    along = _arguments.axis_specs("gradients[0]", flow[0], axes, boundary, spacing)
+    stencils = _stencils.gradient(
+        *_arguments.operator_and_scale(operator, scale), along
+    )
+    held = _arguments.divergence_dtype("gradients[0]", flow[0].dtype, dtype, stencils)
+    _arguments.check_reflection("gradients[0]", flow[0], stencils)
+    valid = _arguments.as_mask(where, "gradients[0]", flow[0])
+    return _divergence(flow, valid, stencils, held, implementation)
 
 
 def derivatives(
     array: jax.Array,
-    products: tuple[Product, ...],
+    stencils: tuple[SeparableStencil, ...],
     where: jax.Array | np.ndarray | None,
     dtype: np.dtype,
     implementation: Implementation | None,
     *,
     jointly: bool = False,
 ) -> tuple[jax.Array, ...]:
-    """What the products make of an image; `jointly`: where they all count, or not."""
-    _options.check_reflection("x", array, products)
-    valid = _checks.as_mask(where, "x", array)
-    _dispatch.check_implementation(implementation)
-    return _derivatives(array, valid, products, dtype, implementation, jointly)
+    """What the stencils make of an image; `jointly`: where they all count, or not."""
+    _arguments.check_reflection("x", array, stencils)
+    valid = _arguments.as_mask(where, "x", array)
+    _arguments.check_implementation(implementation)
+    return _derivatives(array, valid, stencils, dtype, implementation, jointly)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4, 5))
 def _derivatives(
     array: jax.Array,
     valid: jax.Array | None,
-    products: tuple[Product, ...],
+    stencils: tuple[SeparableStencil, ...],
     dtype: np.dtype,
     implementation: Implementation | None,
     jointly: bool,
 ) -> tuple[jax.Array, ...]:
     image = without_invalid(array, valid).astype(dtype)
-    results = stencil([image], tuple((p,) for p in products), implementation)
+    results = stencil([image], tuple((p,) for p in stencils), implementation)
     if valid is None:
         return tuple(results)
-    counts = [valid_outputs(valid, product) for product in products]
+    counts = [valid_outputs(valid, one) for one in stencils]
     if jointly:
         counts = [functools.reduce(jnp.logical_and, counts)] * len(counts)
     return tuple(jnp.where(c, r, 0) for c, r in zip(counts, results, strict=True))
@@ -276,15 +363,31 @@ def _derivatives(
 def _sum_of_derivatives(
     array: jax.Array,
     valid: jax.Array | None,
-    products: tuple[Product, ...],
+    stencils: tuple[SeparableStencil, ...],
     dtype: np.dtype,
     implementation: Implementation | None,
 ) -> jax.Array:
     # In the dtype to accumulate in, for the derivative is a sum, too.
     image = without_invalid(array, valid).astype(accumulator(dtype))
-    (total,) = stencil([image] * len(products), (products,), implementation)
+    (total,) = stencil([image] * len(stencils), (stencils,), implementation)
     total = total.astype(dtype)
     if valid is None:
         return total
-    counts = [valid_outputs(valid, product) for product in products]
+    counts = [valid_outputs(valid, one) for one in stencils]
     return jnp.where(functools.reduce(jnp.logical_and, counts), total, 0)
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def _divergence(
+    flow: list[jax.Array],
+    valid: jax.Array | None,
+    stencils: tuple[SeparableStencil, ...],
+    dtype: np.dtype,
+    implementation: Implementation | None,
+) -> jax.Array:
+    if valid is not None:
+        counts = [valid_outputs(valid, one) for one in stencils]
+        flow = list(map(without_invalid, flow, counts))
+    maps = (tuple(negative(transpose(one)) for one in stencils),)
+    (out,) = stencil([part.astype(dtype) for part in flow], maps, implementation)
+    return without_invalid(out, valid)

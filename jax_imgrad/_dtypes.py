@@ -15,7 +15,7 @@ def accumulator(dtype) -> np.dtype:
     return jnp.dtype(jnp.float32 if jnp.issubdtype(dtype, jnp.inexact) else jnp.int32)
 
 
-def wide(array: jax.Array) -> jax.Array:
+def upcast(array: jax.Array) -> jax.Array:
     """The array in the dtype to accumulate in."""
     return array.astype(accumulator(array.dtype))
 

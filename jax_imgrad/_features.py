@@ -9,16 +9,16 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Shaped
 
-from jax_imgrad import _checks, _options, _stencils
-from jax_imgrad._bands import Product
+from jax_imgrad import _arguments, _stencils
+from jax_imgrad._arguments.stencils import Boundaries, Spacing
 from jax_imgrad._derivatives import derivatives
 from jax_imgrad._dtypes import accumulator
+from jax_imgrad._kernels import Operator, Scale
 from jax_imgrad._linear import stencil
 from jax_imgrad._masks import ratio, valid_outputs
 from jax_imgrad._norms import angle, norm
-from jax_imgrad._options import Boundaries, Spacing
 from jax_imgrad._platforms import materialize
-from jax_imgrad._stencils import Operator, Scale
+from jax_imgrad._stencils import SeparableStencil
 from jax_imgrad._types import Implementation, Numbers
 
 
@@ -79,12 +79,14 @@ def gradient_magnitude(
       J. Canny, "A computational approach to edge detection", IEEE Transactions on
       Pattern Analysis and Machine Intelligence 8, 1986.
     """
-    array = _checks.as_array("x", x)
-    along = _options.along("x", array, axes, boundary, spacing)
-    products = _stencils.gradient(*_options.taps(operator, scale), along)
-    held = _options.float_dtype("x", array.dtype, dtype, products)
+    array = _arguments.as_array("x", x)
+    along = _arguments.axis_specs("x", array, axes, boundary, spacing)
+    stencils = _stencils.gradient(
+        *_arguments.operator_and_scale(operator, scale), along
+    )
+    held = _arguments.float_dtype("x", array.dtype, dtype, stencils)
     wide = accumulator(held)
-    parts = derivatives(array, products, where, wide, implementation, jointly=True)
+    parts = derivatives(array, stencils, where, wide, implementation, jointly=True)
     return _length(parts, jnp.finfo(held).dtype)
 
 
@@ -143,15 +145,17 @@ def gradient_orientation(
       N. Dalal, B. Triggs, "Histograms of oriented gradients for human detection", CVPR
       2005.
     """
-    array = _checks.as_array("x", x)
-    along = _options.along("x", array, axes, boundary, spacing)
+    array = _arguments.as_array("x", x)
+    along = _arguments.axis_specs("x", array, axes, boundary, spacing)
     if len(along) == 1:
         raise ValueError(f"axes must be two or more for an angle, got {axes}")
-    products = _stencils.gradient(*_options.taps(operator, scale), along)
-    held = _options.float_dtype("x", array.dtype, dtype, products)
-    _checks.check_real("x", held)
+    stencils = _stencils.gradient(
+        *_arguments.operator_and_scale(operator, scale), along
+    )
+    held = _arguments.float_dtype("x", array.dtype, dtype, stencils)
+    _arguments.check_real("x", held)
     wide = accumulator(held)
-    parts = derivatives(array, products, where, wide, implementation, jointly=True)
+    parts = derivatives(array, stencils, where, wide, implementation, jointly=True)
     angles = _angles(parts, held)
     return angles[0] if len(angles) == 1 else angles
 
@@ -181,7 +185,7 @@ def structure_tensor(
       sigma: of the window, in pixels, which reaches to four of them.
       operator: as for :func:`spatial_gradient`.
       axes: as for :func:`spatial_gradient`.
-      boundary: as for :func:`spatial_gradient`, of the image and of the products; with
+      boundary: as for :func:`spatial_gradient`, of the image and of the stencils; with
         `"interior"` there are zeros around these.
       spacing: as for :func:`spatial_gradient`.
       scale: as for :func:`spatial_gradient`.
@@ -212,15 +216,17 @@ def structure_tensor(
       C. Harris, M. Stephens, "A combined corner and edge detector", Alvey Vision
       Conference 1988.
     """
-    array = _checks.as_array("x", x)
-    along = _options.along("x", array, axes, boundary, spacing)
-    products = _stencils.gradient(*_options.taps(operator, scale), along)
-    held = accumulator(_options.float_dtype("x", array.dtype, dtype, products))
-    _checks.check_real("x", held)
-    parts = derivatives(array, products, where, held, implementation, jointly=True)
-    valid = _checks.as_mask(where, "x", array)
-    window = _stencils.window(_options.as_sigma("sigma", sigma), along)
-    return _moments(parts, valid, products, window, implementation)
+    array = _arguments.as_array("x", x)
+    along = _arguments.axis_specs("x", array, axes, boundary, spacing)
+    stencils = _stencils.gradient(
+        *_arguments.operator_and_scale(operator, scale), along
+    )
+    held = accumulator(_arguments.float_dtype("x", array.dtype, dtype, stencils))
+    _arguments.check_real("x", held)
+    parts = derivatives(array, stencils, where, held, implementation, jointly=True)
+    valid = _arguments.as_mask(where, "x", array)
+    window = _stencils.window(_arguments.as_sigma("sigma", sigma), along)
+    return _moments(parts, valid, stencils, window, implementation)
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -238,8 +244,8 @@ def _angles(parts: tuple[jax.Array, ...], dtype: np.dtype) -> tuple[jax.Array, .
 def _moments(
     parts: tuple[jax.Array, ...],
     valid: jax.Array | None,
-    products: tuple[Product, ...],
-    window: Product,
+    stencils: tuple[SeparableStencil, ...],
+    window: SeparableStencil,
     implementation: Implementation | None,
 ) -> tuple[jax.Array, ...]:
     # Materialized: XLA for CPU would otherwise compute them anew for each tap of the
@@ -249,7 +255,7 @@ def _moments(
     means = [stencil([pair], ((window,),), implementation)[0] for pair in pairs]
     if valid is None:
         return tuple(means)
-    counts = [valid_outputs(valid, product) for product in products]
+    counts = [valid_outputs(valid, one) for one in stencils]
     weight = functools.reduce(jnp.logical_and, counts).astype(means[0].dtype)
     (share,) = stencil([weight], ((window,),), implementation)
     return tuple(ratio(mean, share) for mean in means)

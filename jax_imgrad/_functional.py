@@ -1,16 +1,18 @@
-"""The engine of every loss: the sum of a penalty over the differences of images.
+"""The engine of the losses: the sum of a penalty over the differences of images.
 
     L(u) = sum over pixels of penalty(differences of u at the pixel)
 
-is a *gradient functional*. Its derivative is known in closed form,
+By the chain rule, L'(u) is the transpose of the differences, applied to the derivative
+of the penalty, which is called the flux. The transpose of the differences is minus the
+divergence, so
 
-    L'(u) = -div penalty'(differences of u),
+    L'(u) = -div flux,    flux = penalty'(differences of u)
 
-so value and derivative are one pass over the image each, or one for both, and nothing
+So value and derivative are one pass over the image each, or one for both, and nothing
 but the derivative, of the size of the image, is kept for the backward pass. Both are
-primitives of JAX: each back end computes them in its own way, and which one does, where
-the caller does not say, is chosen when the program is compiled, for what platform and
-how many devices is known only then.
+primitives of JAX, which a back end computes in its own way. Where the caller names
+none, it is chosen when the program is compiled, for the platform and the number of
+devices are known only then.
 """
 
 import functools
@@ -19,13 +21,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Primitive
-from jax.interpreters import ad
 
-from jax_imgrad import _dispatch
-from jax_imgrad._backends import xla
+from jax_imgrad import _backends, _jax
 from jax_imgrad._dtypes import accumulator, derivative_dtype
-from jax_imgrad._primitives import align, batched_shape, of_one_type, primitive
 from jax_imgrad._types import Implementation, Penalty
 
 
@@ -51,120 +49,165 @@ def functional(
     Returns:
       One number for each image, `[B]`, in at least float32 or int32.
     """
-    chosen = _dispatch.choose(implementation, "functional", images[0])
-    wide = accumulator(images[0].dtype)
-    parameters = [p.astype(wide) if p.dtype != bool else p for p in parameters]
-    (values,) = functional_p.bind(
-        *_of_one_type([*images, *parameters]),
+    _backends.check(implementation, images[0])
+    dtype = accumulator(images[0].dtype)
+    parameters = [p.astype(dtype) if p.dtype != bool else p for p in parameters]
+    (total,) = functional_p.bind(
+        *_match_arrays([*images, *parameters]),
         penalty=penalty,
         count=len(images),
         axes=axes,
-        implementation=chosen,
+        with_gradient=False,
+        implementation=implementation,
     )
-    return values
+    return total
 
 
-def _primitive(name: str, fields: bool) -> Primitive:
-    def call(function, *operands: jax.Array, penalty, count, axes):
-        return function(penalty, operands[:count], operands[count:], axes)
+def _match_arrays(operands: Sequence[jax.Array]) -> list[jax.Array]:
+    """The operands with one sharding, but for numbers."""
+    matched = iter(_jax.match_types(*(o for o in operands if o.ndim)))
+    return [next(matched) if operand.ndim else operand for operand in operands]
 
-    def like(*operands: jax.Array, penalty, count, axes):
-        del penalty, axes
-        wide = accumulator(operands[0].dtype)
-        values = functools.reduce(jnp.add, [o.astype(wide) for o in operands]).real
+
+def _compute_by(
+    backend: _backends.Backend,
+    *operands: jax.Array,
+    penalty: Penalty,
+    count: int,
+    axes: tuple[int, ...],
+    with_gradient: bool,
+) -> list[jax.Array]:
+    """The sums, and with the gradient their derivative by each of the images.
+
+    The operands are the images, `count` of them, and the parameters of the penalty.
+    """
+    images, parameters = operands[:count], operands[count:]
+    if not with_gradient:
+        assert backend.functional is not None  # `_backends.check` has seen to it
+        return [backend.functional(penalty, images, parameters, axes)]
+    assert backend.functional_and_gradient is not None
+    total, gradients = backend.functional_and_gradient(
+        penalty, images, parameters, axes
+    )
+    return [total, *gradients]
+
+
+def _compute(*operands: jax.Array, implementation: Implementation | None, **options):
+    backend = _backends.BACKENDS[implementation or "xla"]
+    return _compute_by(backend, *operands, **options)
+
+
+def _lower(
+    program: _jax.Program,
+    operand_types: Sequence[Any],
+    *,
+    implementation: Implementation | None,
+    **options: Any,
+):
+    backend = _backends.choose(implementation, program, operand_types[0])
+    return functools.partial(_compute_by, backend, **options)
+
+
+def _result_types(*, count: int, with_gradient: bool, **options: Any):
+    del options
+
+    def results(*operands: jax.Array) -> list[jax.Array]:
+        dtype = accumulator(operands[0].dtype)
+        values = functools.reduce(jnp.add, [o.astype(dtype) for o in operands]).real
         total = values.sum(tuple(range(1, values.ndim)))
-        field = values.astype(derivative_dtype(operands[0].dtype))
-        return total, *([field] * count if fields else [])
+        gradient = values.astype(derivative_dtype(operands[0].dtype))
+        return [total, *([gradient] * count if with_gradient else [])]
 
-    names = ("penalty", "count", "axes", "implementation")
-    return primitive(name, call, like, _batch, names)
+    return results
 
 
-def _batch(mapped: Primitive, operands, batched, **options: Any):
-    """More images: the batch of images takes in the axis that is mapped over."""
-    _, size = batched_shape(operands, batched)
-    first = align(operands[0], batched[0], 0, size)
+def _batch(operands, batched, **options: Any):
+    """More images: the mapped axis becomes part of the batch."""
+    moved = _jax.move_mapped_axes(operands, batched, 0)
+    first = moved[0]
 
-    def folded(operand: jax.Array, axis: int | None) -> jax.Array:
-        if axis is None and operand.ndim == 0:
-            return operand
-        operand = align(operand, axis, 0, size)
+    def folded(operand: jax.Array, own: jax.Array, axis: int | None) -> jax.Array:
+        if axis is None and own.ndim == 0:
+            return own
         if operand.ndim == 1:  # a number for each, which becomes one for each pixel
-            operand = operand.reshape(size, *[1] * (first.ndim - 1))
+            operand = operand.reshape(-1, *[1] * (first.ndim - 1))
         operand = jnp.broadcast_to(operand, first.shape)
-        return operand.reshape(size * first.shape[1], *first.shape[2:])
+        return operand.reshape(first.shape[0] * first.shape[1], *first.shape[2:])
 
-    all_folded = _of_one_type([*map(folded, operands, batched)])
-    results = mapped.bind(*all_folded, **options)
+    matched = _match_arrays([*map(folded, moved, operands, batched)])
+    results = functional_p.bind(*matched, **options)
     unfolded = [r.reshape(*first.shape[:2], *r.shape[1:]) for r in results]
     return unfolded, [0] * len(results)
 
 
-def _of_one_type(operands: list[jax.Array]) -> list[jax.Array]:
-    """All of them but the numbers."""
-    alike = iter(of_one_type(*(operand for operand in operands if operand.ndim)))
-    return [next(alike) if operand.ndim else operand for operand in operands]
+functional_p = _jax.primitive(
+    "functional",
+    static_names=("penalty", "count", "axes", "with_gradient", "implementation"),
+    compute=_compute,
+    result_types=_result_types,
+    lower=_lower,
+    batch=_batch,
+)
 
 
-functional_p = _primitive("functional", fields=False)
-functional_and_field_p = _primitive("functional_and_field", fields=True)
-
-
-def _jvp_of_functional(primals, tangents, *, count: int, **options: Any):
-    """The field times the tangent, and what the parameters of the penalty change."""
-    options["count"] = count
-    moving = [type(t) is not ad.Zero for t in tangents]
-    if any(moving[:count]):
-        value, *fields = functional_and_field_p.bind(*primals, **options)
-        parts = [
-            _inner(field, t)
-            for field, t, moves in zip(fields, tangents, moving, strict=False)
-            if moves
+def _jvp(primals, tangents, *, count: int, with_gradient: bool, **options: Any):
+    """The derivative of the sums is known; JAX derives all others by the definition."""
+    if with_gradient:
+        of_gradient = {"count": count, "with_gradient": True, **options}
+        results = functional_p.bind(*primals, **of_gradient)
+        return results, _jvp_of_definition(primals, tangents, **of_gradient)
+    by_images, by_parameters = tangents[:count], tangents[count:]
+    parts = []
+    if any(tangent is not None for tangent in by_images):
+        total, *gradients = functional_p.bind(
+            *primals, count=count, with_gradient=True, **options
+        )
+        parts += [
+            _inner(gradient, tangent)
+            for gradient, tangent in zip(gradients, by_images, strict=True)
+            if tangent is not None
         ]
     else:
-        (value,), parts = functional_p.bind(*primals, **options), []
-    if any(moving[count:]):
-        moving[:count] = [False] * count
-        parts += _jvp_of_definition("functional", primals, tangents, moving, options)
-    return [value], [functools.reduce(jnp.add, parts)]
+        (total,) = functional_p.bind(
+            *primals, count=count, with_gradient=False, **options
+        )
+    if any(tangent is not None for tangent in by_parameters):
+        parts += _jvp_of_definition(
+            primals,
+            [*[None] * count, *by_parameters],
+            count=count,
+            with_gradient=False,
+            **options,
+        )
+    return [total], [functools.reduce(jnp.add, parts)]
 
 
-def _jvp_of_field(primals, tangents, **options: Any):
-    """Of second order: the definition, differentiated by JAX."""
-    results = functional_and_field_p.bind(*primals, **options)
-    moving = [type(t) is not ad.Zero for t in tangents]
-    name = "functional_and_field"
-    return results, _jvp_of_definition(name, primals, tangents, moving, options)
+def _jvp_of_definition(primals, tangents, *, implementation: Any, **options: Any):
+    """JAX's own derivative of the definition, by the operands that have a tangent."""
+    del implementation
+    moving = [tangent is not None for tangent in tangents]
 
-
-def _jvp_of_definition(name: str, primals, tangents, moving, options):
-    """JAX's own derivative of the definition, by the operands that are moving."""
-    count = options["count"]
-
-    def definition(*given):
+    def definition(*given: jax.Array) -> list[jax.Array]:
         rest = iter(given)
         operands = [
-            next(rest) if m else p for m, p in zip(moving, primals, strict=True)
+            next(rest) if moves else primal
+            for moves, primal in zip(moving, primals, strict=True)
         ]
-        results = getattr(xla, name)(
-            options["penalty"], operands[:count], operands[count:], options["axes"]
-        )
-        return jax.tree.leaves(results)
+        return _compute_by(_backends.BACKENDS["xla"], *operands, **options)
 
-    _, along = jax.jvp(
+    _, derivatives = jax.jvp(
         definition,
-        [p for m, p in zip(moving, primals, strict=True) if m],
-        [t for m, t in zip(moving, tangents, strict=True) if m],
+        [primal for moves, primal in zip(moving, primals, strict=True) if moves],
+        [tangent for tangent in tangents if tangent is not None],
     )
-    return along
+    return derivatives
 
 
-def _inner(field: jax.Array, tangent: jax.Array) -> jax.Array:
+def _inner(gradient: jax.Array, tangent: jax.Array) -> jax.Array:
     """The inner product, image by image: the real part, if they are complex."""
-    wide = accumulator(field.dtype)
-    product = field.astype(wide) * tangent.astype(wide)
+    dtype = accumulator(gradient.dtype)
+    product = gradient.astype(dtype) * tangent.astype(dtype)
     return product.real.sum(tuple(range(1, product.ndim)))
 
 
-ad.primitive_jvps[functional_p] = _jvp_of_functional
-ad.primitive_jvps[functional_and_field_p] = _jvp_of_field
+_jax.define_jvp(functional_p, _jvp)

@@ -1,146 +1,21 @@
-"""How the operators differentiate: each knows its transpose.
+"""The stencil operation, and its transpose: one primitive for all linear operators.
 
 A linear map is its own derivative, at every order, and nothing need be kept in memory
-for it: all that it must say is what its transpose is. JAX could find the derivative of
-the definition by itself, but would keep the masks in it, at the size of the image,
-until they are used; and it knows neither the derivative nor the transpose of a kernel.
+for it: it only has to say what its transpose is. The transpose of a matrix of stencils
+is the transposed matrix of their transposes. JAX could differentiate the definition,
+but would keep the masks in it, at the size of the image, until they are used; and it
+does not know the derivative of a kernel.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Primitive
-from jax.interpreters import ad
 
-from jax_imgrad import _dispatch
-from jax_imgrad._bands import Product, transpose
-from jax_imgrad._primitives import align, batched_shape, of_one_type, primitive
+from jax_imgrad import _backends, _jax
+from jax_imgrad._stencils import Maps, SeparableStencil, move_axes, transpose
 from jax_imgrad._types import Implementation
-
-# A row for each result, with a product for each operand.
-Maps = tuple[tuple[Product, ...], ...]
-
-
-def _linear_map(name: str, results: int) -> Primitive:
-    """The map of this name, along `axes`, rows and columns, of arrays of one shape."""
-
-    def call(function: Callable, *operands: jax.Array, axes: tuple[int, int]):
-        return function(*operands, axes)
-
-    def like(*operands: jax.Array, axes: tuple[int, int]):
-        del axes
-        return [operands[0]] * results
-
-    return primitive(name, call, like, _batch, ("axes", "implementation"))
-
-
-def _batch(
-    mapped: Primitive,
-    operands: Sequence[jax.Array],
-    batched: Sequence[int | None],
-    *,
-    axes: tuple[int, int],
-    **options: Any,
-):
-    """The map along the same axes, which make room for one more."""
-    at, size = batched_shape(operands, batched)
-    aligned = of_one_type(
-        *(align(o, b, at, size) for o, b in zip(operands, batched, strict=True))
-    )
-    rows, columns = (axis + (axis >= at) for axis in axes)
-    results = mapped.bind(*aligned, axes=(rows, columns), **options)
-    return results, [at] * len(results)
-
-
-def _is_minus_transpose_of(other: Primitive) -> Callable:
-    """The rule that JAX calls to transpose a map whose transpose is minus `other`."""
-
-    def rule(cotangents: Sequence[Any], *operands: Any, **options: Any):
-        flow = of_one_type(*map(ad.instantiate_zeros, cotangents))
-        results = other.bind(*flow, **options)
-        return [
-            -result if ad.is_undefined_primal(operand) else None
-            for result, operand in zip(results, operands, strict=True)
-        ]
-
-    return rule
-
-
-image_gradients_p = _linear_map("image_gradients", results=2)
-divergence_p = _linear_map("divergence", results=1)
-
-ad.deflinear2(image_gradients_p, _is_minus_transpose_of(divergence_p))
-ad.deflinear2(divergence_p, _is_minus_transpose_of(image_gradients_p))
-
-
-def _call_stencil(function: Callable, *operands: jax.Array, maps: Maps, stacked: bool):
-    return function(operands, maps, stacked)
-
-
-def _like_stencil(*operands: jax.Array, maps: Maps, stacked: bool):
-    results = [operands[0]] * len(maps)
-    return [jnp.stack(results, axis=-1)] if stacked else results
-
-
-def _batch_stencil(
-    mapped: Primitive,
-    operands: Sequence[jax.Array],
-    batched: Sequence[int | None],
-    *,
-    maps: Maps,
-    **options: Any,
-):
-    """The maps along the same axes, which make room for one more."""
-    at, size = batched_shape(operands, batched)
-    aligned = of_one_type(
-        *(align(o, b, at, size) for o, b in zip(operands, batched, strict=True))
-    )
-
-    def moved(product: Product) -> Product:
-        return tuple((axis + (axis >= at), band) for axis, band in product)
-
-    maps = tuple(tuple(map(moved, row)) for row in maps)
-    results = mapped.bind(*aligned, maps=maps, **options)
-    return results, [at] * len(results)
-
-
-stencil_p = primitive(
-    "stencil",
-    _call_stencil,
-    _like_stencil,
-    _batch_stencil,
-    ("maps", "stacked", "implementation"),
-)
-
-
-def _transpose_stencil(
-    cotangents: Sequence[Any],
-    *operands: Any,
-    maps: Maps,
-    stacked: bool,
-    implementation: Implementation | None,
-):
-    """The transposed maps, without the rows whose results nothing depends on."""
-    if stacked:
-        (whole,) = cotangents
-        zero = type(whole) is ad.Zero
-        cotangents = [whole if zero else whole[..., i] for i in range(len(maps))]
-    rows = [
-        (row, cotangent)
-        for row, cotangent in zip(maps, cotangents, strict=True)
-        if type(cotangent) is not ad.Zero
-    ]
-    if not rows:
-        return [None] * len(operands)
-    columns = zip(*(row for row, _ in rows), strict=True)
-    transposed = tuple(tuple(map(transpose, column)) for column in columns)
-    flow = of_one_type(*(cotangent for _, cotangent in rows))
-    return stencil(flow, transposed, implementation)
-
-
-ad.deflinear2(stencil_p, _transpose_stencil)
 
 
 def stencil(
@@ -150,11 +25,115 @@ def stencil(
     *,
     stacked: bool = False,
 ) -> list[jax.Array]:
-    """For each row of `maps` the sum of its products times the images.
+    """For each row of `maps`, the sum of its stencils applied to the images.
 
-    In arrays of their own, or `stacked` in one, along a last axis.
+    The results are arrays of their own, or `stacked` in one, along a last axis.
     """
-    chosen = _dispatch.choose(implementation, "stencil", images[0])
+    images = _jax.match_types(*images)
+    _backends.check(implementation, images[0], maps, stacked)
     return stencil_p.bind(
-        *of_one_type(*images), maps=maps, stacked=stacked, implementation=chosen
+        *images, maps=maps, stacked=stacked, implementation=implementation
     )
+
+
+def _compute(
+    *images: jax.Array,
+    maps: Maps,
+    stacked: bool,
+    implementation: Implementation | None,
+) -> list[jax.Array]:
+    return _backends.BACKENDS[implementation or "xla"].stencil(images, maps, stacked)
+
+
+def _lower(
+    program: _jax.Program,
+    operand_types: Sequence[Any],
+    *,
+    maps: Maps,
+    stacked: bool,
+    implementation: Implementation | None,
+):
+    backend = _backends.choose(implementation, program, operand_types[0])
+
+    def compute(*images: jax.Array) -> list[jax.Array]:
+        return backend.stencil(images, maps, stacked)
+
+    if implementation and not _backends.runs_on(backend, program):
+        empty = 0 in operand_types[0].shape  # for which there is no kernel
+        if not (empty or _jax.is_interpreted(compute, *operand_types)):
+            raise _backends.wrong_platform(implementation, program)
+    return compute
+
+
+def _result_types(*, maps: Maps, stacked: bool, implementation: Implementation | None):
+    def results(*images: jax.Array) -> list[jax.Array]:
+        alike = [images[0]] * len(maps)
+        return [jnp.stack(alike, axis=-1)] if stacked else alike
+
+    if implementation is None or _backends.BACKENDS[implementation].platform is None:
+        return results
+
+    def kernel(*images: jax.Array) -> list[jax.Array]:
+        return _compute(
+            *images, maps=maps, stacked=stacked, implementation=implementation
+        )
+
+    return kernel
+
+
+def _batch(
+    images: Sequence[jax.Array],
+    batched: Sequence[int | None],
+    *,
+    maps: Maps,
+    **options: Any,
+):
+    """The same stencils along the same axes, which make room for the mapped one."""
+    at = next(axis for axis in batched if axis is not None)
+    moved = _jax.match_types(*_jax.move_mapped_axes(images, batched, at))
+    maps = tuple(tuple(move_axes(one, at) for one in row) for row in maps)
+    results = stencil_p.bind(*moved, maps=maps, **options)
+    return results, [at] * len(results)
+
+
+def _transpose(
+    cotangents: Sequence[jax.Array | None],
+    *,
+    maps: Maps,
+    stacked: bool,
+    implementation: Implementation | None,
+):
+    """The transposed maps, without the rows whose results have no cotangent."""
+    if stacked:
+        (whole,) = cotangents
+        parts = range(len(maps))
+        cotangents = [None if whole is None else whole[..., i] for i in parts]
+    given = [
+        (row, cotangent)
+        for row, cotangent in zip(maps, cotangents, strict=True)
+        if cotangent is not None
+    ]
+    if not given:
+        return [None] * len(maps[0])
+    flow = [cotangent for _, cotangent in given]
+    transposed = _transposed(row for row, _ in given)
+    if _backends.why_not(implementation, flow[0], transposed):  # a kernel for all rows
+        zero = jnp.zeros_like(flow[0])
+        flow = [zero if c is None else c for c in cotangents]
+        transposed = _transposed(maps)
+    return stencil(flow, transposed, implementation)
+
+
+def _transposed(maps: Iterable[tuple[SeparableStencil, ...]]) -> Maps:
+    return tuple(tuple(map(transpose, column)) for column in zip(*maps, strict=True))
+
+
+stencil_p = _jax.primitive(
+    "stencil",
+    static_names=("maps", "stacked", "implementation"),
+    compute=_compute,
+    result_types=_result_types,
+    lower=_lower,
+    batch=_batch,
+)
+_jax.define_transpose(stencil_p, _transpose)

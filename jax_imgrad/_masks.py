@@ -13,9 +13,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jax_imgrad._bands import Product, apply
+from jax_imgrad._banded import apply
+from jax_imgrad._differences import shift, shift_along
 from jax_imgrad._dtypes import accumulator, float_of
-from jax_imgrad._shift import shift, shift_along
+from jax_imgrad._jax import jit_is_disabled
+from jax_imgrad._stencils import SeparableStencil, indicator
 
 Mask = jax.Array | None
 Reduction = Literal["mean", "sum"]  # over the pixels of each image
@@ -25,7 +27,7 @@ def without_invalid(image: jax.Array, valid: Mask) -> jax.Array:
     """The image, zero where it is not valid."""
     if valid is None:
         return image
-    if jax.config.jax_disable_jit:
+    if jit_is_disabled():
         # There jnp.where converts its operands one by one, and `jax.debug_nans` stops
         # at a NaN of them, though it is not selected. But jnp.where takes operands that
         # are sharded in different ways.
@@ -63,19 +65,17 @@ def valid_differences(
         return []
     return [
         functools.reduce(
-            jnp.logical_and, [shift(valid, axis, by) for by in range(order + 1)]
+            jnp.logical_and,
+            [valid, *(shift(valid, axis, by) for by in range(1, order + 1))],
         )
         for axis in axes
     ]
 
 
-def valid_outputs(valid: jax.Array, product: Product) -> jax.Array:
+def valid_outputs(valid: jax.Array, stencil: SeparableStencil) -> jax.Array:
     """Where every pixel that a stencil reads is valid, those beyond a border too."""
-    ones = tuple(
-        (axis, band._replace(taps=tuple((offset, 1.0) for offset, _ in band.taps)))
-        for axis, band in product
-    )
-    return apply(ones, (~valid).astype(jnp.float32), shift_along) == 0
+    invalid = (~valid).astype(jnp.float32)
+    return apply(indicator(stencil), invalid, shift_along) == 0
 
 
 def reduced(

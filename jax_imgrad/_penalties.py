@@ -1,9 +1,9 @@
 """Penalties of differences, zero at zero, with well-defined derivatives at zero.
 
-A penalty is a function of a vector by its norm alone, ρ(|x|), of the scale at which it
-turns from quadratic to linear, and of whether the squares of x are known to be in the
-range of their dtype. Those of Huber and Charbonnier are smooth at 0, and so are their
-derivatives here. `_norms.py` has the rules that all of them follow.
+A penalty is a function of the norm of a vector, ρ(|x|), and of `delta`, at which it
+turns from quadratic to linear. `in_range` says that the squares of x are known to be in
+the range of their dtype. The penalties of Huber and Charbonnier are smooth at 0, and so
+are their derivatives here. All of them follow the rules in `_norms.py`.
 """
 
 import dataclasses
@@ -18,38 +18,38 @@ from jax_imgrad._norms import inner, inverse_norm, norm, rescale, squares_of, un
 
 
 @jax.custom_jvp
-def _ratio(x: jax.Array, scale: jax.Array) -> jax.Array:
+def _ratio(x: jax.Array, delta: jax.Array) -> jax.Array:
     """X/s for s > 0, cut off where its square would overflow.
 
     Its derivative is (x' - (x/s) s')/s: JAX's own has 1/s², which may be infinite.
     """
     most = _largest_ratio(x)
-    return jnp.clip(x * (1 / scale), -most, most)
+    return jnp.clip(x * (1 / delta), -most, most)
 
 
 @_ratio.defjvp
 def _ratio_jvp(primals, tangents):
-    (x, scale), (t, s) = primals, tangents
-    ratio = _ratio(x, scale)
+    (x, delta), (t, s) = primals, tangents
+    ratio = _ratio(x, delta)
     inside = jnp.abs(ratio) < _largest_ratio(x)
-    return ratio, jnp.where(inside, (t - ratio * s) * (1 / scale), 0)
+    return ratio, jnp.where(inside, (t - ratio * s) * (1 / delta), 0)
 
 
 def _largest_ratio(x: jax.Array) -> float:
     return 2.0 ** (jnp.finfo(x.dtype).maxexp // 2 - 4)
 
 
-# A derivative rule of f(vector, scale, in_range), of which the last is static.
-_of_scale = functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+# A derivative rule of f(vector, delta, in_range), of which the last is static.
+_with_delta = functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 
 
-def l1(xs: Sequence[jax.Array], scale: jax.Array, in_range: bool = False) -> jax.Array:
-    """|x|, whatever the scale."""
-    del scale
+def l1(xs: Sequence[jax.Array], delta: jax.Array, in_range: bool = False) -> jax.Array:
+    """|x|, whatever the delta."""
+    del delta
     return norm(xs, in_range)
 
 
-@_of_scale
+@_with_delta
 def huber(
     xs: Sequence[jax.Array], delta: jax.Array, in_range: bool = False
 ) -> jax.Array:
@@ -76,7 +76,7 @@ def _huber_slope(xs, delta, in_range: bool) -> list[jax.Array]:
     return [jnp.where(near, r, u) for r, u in zip(ratios, us, strict=True)]
 
 
-@_of_scale
+@_with_delta
 def charbonnier(
     xs: Sequence[jax.Array], epsilon: jax.Array, in_range: bool = False
 ) -> jax.Array:
@@ -123,23 +123,23 @@ def _charbonnier_slope_jvp(primals, tangents):
     return _charbonnier_slope(r), inverse * inverse * inverse * t
 
 
-def l2(xs: Sequence[jax.Array], scale: jax.Array, in_range: bool = False) -> jax.Array:
-    """x², whatever the scale."""
-    del scale, in_range
+def l2(xs: Sequence[jax.Array], delta: jax.Array, in_range: bool = False) -> jax.Array:
+    """x², whatever the delta."""
+    del delta, in_range
     return squares_of(xs)
 
 
-# Of a vector, by its norm alone: `penalty(xs, scale, in_range)`.
+# Of a vector, by its norm alone: `penalty(xs, delta, in_range)`.
 PENALTIES = {"l1": l1, "l2": l2, "huber": huber, "charbonnier": charbonnier}
 
 
-def _weight(name: str, xs, scale, in_range: bool) -> jax.Array:
+def _weight(name: str, xs, delta, in_range: bool) -> jax.Array:
     """ρ'(|x|)/|x|: the derivative of the penalty is this weight times x."""
     if name == "charbonnier":
-        return inverse_norm([*xs, scale], in_range)
+        return inverse_norm([*xs, delta], in_range)
     weight = inverse_norm(xs, in_range)
     if name == "huber":
-        return jnp.where(norm(xs, in_range) <= scale, 1 / scale, weight)
+        return jnp.where(norm(xs, in_range) <= delta, 1 / delta, weight)
     return weight
 
 
@@ -147,9 +147,9 @@ def _weight(name: str, xs, scale, in_range: bool) -> jax.Array:
 class Variation:
     """The penalty of every difference, or of the norm of all those of a pixel.
 
-    Its parameters are the scale of the penalty, and for each axis which differences are
+    Its parameters are the delta of the penalty, and for each axis which differences are
     valid, or nothing where all are. Except for "l2" it is homogeneous of degree 1 in
-    the differences and the scale together, and its derivative of degree 0.
+    the differences and the delta together, and its derivative of degree 0.
     """
 
     name: str
@@ -157,13 +157,13 @@ class Variation:
     in_range: bool = False
 
     def __call__(self, differences, parameters) -> jax.Array:
-        scale, *valid = parameters
+        delta, *valid = parameters
         parts = _valid_parts(differences, valid)
         if self.isotropic:
-            return PENALTIES[self.name](parts, scale, self.in_range)
+            return PENALTIES[self.name](parts, delta, self.in_range)
         return functools.reduce(
             jnp.add,
-            [PENALTIES[self.name]([part], scale, self.in_range) for part in parts],
+            [PENALTIES[self.name]([part], delta, self.in_range) for part in parts],
         )
 
     @property
@@ -200,12 +200,12 @@ class Coupled(Variation):
 
     def weight(self, differences, parameters) -> jax.Array:
         """Of each pixel."""
-        scale, *valid = parameters
+        delta, *valid = parameters
         parts = _valid_parts(differences, valid)
-        return _weight(self.name, parts, scale, self.in_range)
+        return _weight(self.name, parts, delta, self.in_range)
 
 
 def half_quadratic(differences, parameters) -> jax.Array:
-    """Half the weighted squares; the first parameter is the weight, not a scale."""
+    """Half the weighted squares; the first parameter is the weight, not a delta."""
     weight, *valid = parameters
     return weight * (0.5 * squares_of(_valid_parts(differences, valid)))

@@ -1,50 +1,76 @@
-"""The taps of every operator, and the maps that are made of them.
+"""Separable stencils: every linear operator of the package is made of them.
 
-A derivative is one stencil along its own axis, and a smoothing one along each of the
-others. `scale="raw"` is the taps as they are published, or whole numbers. With
-`scale="derivative"` they are divided so that the first derivative of x, and the second
-ones of x²/2 and of xy, are 1.
+A stencil along one axis is its taps and its boundary condition. A derivative of an
+image is a product of such stencils along several axes: a derivative along one, and a
+smoothing along each of the others. They commute, since each acts along its own axis.
 """
 
-import functools
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, TypeVar, get_args
 
-from jax_imgrad._bands import Band, Boundary, Product, Taps
+from jax_imgrad._kernels import Kernel, Operator, Scale, Taps, gaussian, kernel
 
-Operator = (
-    Literal[
-        "forward",
-        "backward",
-        "central",
-        "sobel",
-        "sobel5",
-        "sobel7",
-        "scharr",
-        "prewitt",
-        "farid",
-    ]
-    | tuple[Literal["gaussian"], float]
-)
-NAMED: tuple[str, ...] = get_args(get_args(Operator)[0])
-Scale = Literal["derivative", "raw"]
+# NumPy's names and meanings; "constant" pads with zeros, and "interior" has no output
+# where a tap is missing.
+Boundary = Literal["interior", "constant", "edge", "reflect", "symmetric", "wrap"]
+BOUNDARIES: tuple[Boundary, ...] = get_args(Boundary)
+
+# With at most this many terms, a stencil reads the image at all its taps in one loop.
+# With more, it is applied axis by axis, and the image in between is materialized.
+_MOST_TERMS = 9
+
+Factor = TypeVar("Factor")
 
 
-class Stencil(NamedTuple):
-    """The taps of an operator for derivatives of one order.
+class Stencil1D(NamedTuple):
+    """A stencil along one axis, or its transpose."""
 
-    Along an axis: of the first derivative, of none, and of the second.
-    """
+    taps: Taps
+    boundary: Boundary
+    transposed: bool = False
 
-    first: Taps
-    smoothing: Taps
-    second: Taps
+    @property
+    def reach(self) -> tuple[int, int]:
+        """How many pixels the taps reach before the pixel, and after it."""
+        offsets = [0, *(offset for offset, _ in self.taps)]
+        return -min(offsets), max(offsets)
+
+    @property
+    def margin(self) -> tuple[int, int]:
+        """How many outputs at each end are zero, for lack of a pixel at a tap."""
+        has_margin = self.boundary == "interior" and not self.transposed
+        return self.reach if has_margin else (0, 0)
+
+    @property
+    def border(self) -> int:
+        """How many outputs at each end are affected by the boundary condition."""
+        before, after = self.reach
+        farthest = max(before, after)
+        if not (self.transposed and farthest):
+            return farthest
+        # Output j of the transpose is affected if an affected row of the stencil reads
+        # pixel j. Row i < before reads pixels up to i + after < before + after, and by
+        # reflection those up to `before`. Likewise at the other end.
+        return max(before + after, farthest + 1)
+
+    @property
+    def interior(self) -> Taps:
+        """The taps of the outputs that no boundary condition affects."""
+        sign = -1 if self.transposed else 1
+        return tuple((sign * offset, weight) for offset, weight in self.taps)
 
 
-class Along(NamedTuple):
-    """An axis, what lies beyond its border, and how far apart its pixels are."""
+# Axes, and the stencil along each.
+SeparableStencil = tuple[tuple[int, Stencil1D], ...]
+
+# A matrix of stencils: result r is the sum over i of `maps[r][i]` applied to image i.
+Maps = tuple[tuple[SeparableStencil, ...], ...]
+
+
+class AxisSpec(NamedTuple):
+    """An axis to differentiate along, with its boundary condition and pixel spacing."""
 
     axis: int
     boundary: Boundary
@@ -52,134 +78,107 @@ class Along(NamedTuple):
 
 
 def gradient(
-    operator: Operator, scale: Scale, along: Sequence[Along]
-) -> tuple[Product, ...]:
+    operator: Operator, scale: Scale, specs: Sequence[AxisSpec]
+) -> tuple[SeparableStencil, ...]:
     """The first derivative along each axis."""
-    stencil = _scaled(taps_of(operator, 1), scale)
-    return tuple(_product(stencil, along, [i]) for i in range(len(along)))
+    taps = kernel(operator, 1, scale)
+    return tuple(_derivative(taps, specs, [i]) for i in range(len(specs)))
 
 
 def second_derivatives(
-    operator: Operator, scale: Scale, along: Sequence[Along]
-) -> tuple[Product, ...]:
+    operator: Operator, scale: Scale, specs: Sequence[AxisSpec]
+) -> tuple[SeparableStencil, ...]:
     """The second derivative along each pair of axes."""
-    stencil = _scaled(taps_of(operator, 2), scale)
-    pairs = itertools.combinations_with_replacement(range(len(along)), 2)
-    return tuple(_product(stencil, along, pair) for pair in pairs)
+    taps = kernel(operator, 2, scale)
+    pairs = itertools.combinations_with_replacement(range(len(specs)), 2)
+    return tuple(_derivative(taps, specs, pair) for pair in pairs)
 
 
-def laplacian(along: Sequence[Along]) -> tuple[Product, ...]:
+def laplacian(specs: Sequence[AxisSpec]) -> tuple[SeparableStencil, ...]:
     """The second difference along each axis."""
-    return tuple(_product(taps_of("central", 2), [one], [0, 0]) for one in along)
+    taps = kernel("central", 2, "raw")
+    return tuple(_derivative(taps, [spec], [0, 0]) for spec in specs)
 
 
-def window(sigma: float, along: Sequence[Along]) -> Product:
-    """A Gaussian mean, of zeros beyond a border without an output."""
-    beyond = [
-        a._replace(boundary="constant") if a.boundary == "interior" else a
-        for a in along
+def window(sigma: float, specs: Sequence[AxisSpec]) -> SeparableStencil:
+    """A Gaussian mean; of an image padded with zeros where boundary="interior"."""
+    padded = [
+        spec._replace(boundary="constant") if spec.boundary == "interior" else spec
+        for spec in specs
     ]
-    return _product(_gaussian(sigma), beyond, [])
+    return _derivative(gaussian(sigma), padded, [])
 
 
-def _product(
-    stencil: Stencil, along: Sequence[Along], derivatives: Sequence[int]
-) -> Product:
-    """A derivative for each time that an axis is named, smoothing along the others."""
-    bands = []
-    for i, (axis, boundary, spacing) in enumerate(along):
-        order = list(derivatives).count(i)
-        taps = (stencil.smoothing, stencil.first, stencil.second)[order]
+def _derivative(
+    taps: Kernel, specs: Sequence[AxisSpec], axes: Sequence[int]
+) -> SeparableStencil:
+    """A derivative along an axis for each time it is named; smoothing along others."""
+    stencils = []
+    for i, (axis, boundary, spacing) in enumerate(specs):
+        order = list(axes).count(i)
+        along = (taps.smoothing, taps.first, taps.second)[order]
         if order and spacing != 1:
-            taps = tuple((k, weight / spacing**order) for k, weight in taps)
-        if taps != ((0, 1),):
-            bands.append((axis, Band(taps, boundary)))
-    return tuple(bands)
+            along = tuple((k, weight / spacing**order) for k, weight in along)
+        if along != ((0, 1),):
+            stencils.append((axis, Stencil1D(along, boundary)))
+    return tuple(stencils)
 
 
-def _centered(*weights: float) -> Taps:
-    middle = len(weights) // 2
-    return tuple((k - middle, w) for k, w in enumerate(weights) if w)
-
-
-_SECOND = _centered(1, -2, 1)
-_CENTRAL = Stencil(_centered(-1, 0, 1), _centered(1), _SECOND)
-
-_STENCILS = {
-    "forward": Stencil(((0, -1), (1, 1)), _centered(1), _SECOND),
-    "backward": Stencil(((-1, -1), (0, 1)), _centered(1), _SECOND),
-    "central": _CENTRAL,
-    "sobel": _CENTRAL._replace(smoothing=_centered(1, 2, 1)),
-    "scharr": _CENTRAL._replace(smoothing=_centered(3, 10, 3)),
-    "prewitt": _CENTRAL._replace(smoothing=_centered(1, 1, 1)),
-    # The binomials: smoothed again and again by [1, 2, 1].
-    "sobel5": Stencil(
-        _centered(-1, -2, 0, 2, 1),
-        _centered(1, 4, 6, 4, 1),
-        _centered(1, 0, -2, 0, 1),
-    ),
-    "sobel7": Stencil(
-        _centered(-1, -4, -5, 0, 5, 4, 1),
-        _centered(1, 6, 15, 20, 15, 6, 1),
-        _centered(1, 2, -1, -4, -1, 2, 1),
-    ),
-    # H. Farid, E. Simoncelli, "Differentiation of discrete multidimensional signals",
-    # IEEE Transactions on Image Processing 13, 2004, table 1: 5 taps, first order; with
-    # the further decimal places that scikit-image has computed.
-    "farid": Stencil(
-        _centered(
-            *(-0.109603762960254, -0.276690988455557),
-            *(0, 0.276690988455557, 0.109603762960254),
-        ),
-        _centered(
-            *(0.0376593171958126, 0.249153396177344, 0.426374573253687),
-            *(0.249153396177344, 0.0376593171958126),
-        ),
-        (),
-    ),
-}
-# The same table: 5 taps, optimized for the second order.
-_FARID_SECOND = Stencil(
-    _centered(-0.104550, -0.292315, 0, 0.292315, 0.104550),
-    _centered(0.030320, 0.249724, 0.439911, 0.249724, 0.030320),
-    _centered(0.232905, 0.002668, -0.471147, 0.002668, 0.232905),
-)
-
-
-def taps_of(operator: Operator, order: int) -> Stencil:
-    """The raw taps of an operator, for derivatives of this order."""
-    if isinstance(operator, tuple):
-        return _gaussian(operator[1])
-    return _FARID_SECOND if (operator, order) == ("farid", 2) else _STENCILS[operator]
-
-
-@functools.cache
-def _gaussian(sigma: float) -> Stencil:
-    """A Gaussian and its derivatives at the pixels up to four sigma away."""
-    reach = int(4 * sigma + 0.5)
-    bell = {k: math.exp(-((k / sigma) ** 2) / 2) for k in range(-reach, reach + 1)}
-    total = math.fsum(bell.values())
-    smoothing = tuple((k, w / total) for k, w in bell.items())
-    first = tuple((k, k / sigma**2 * w) for k, w in smoothing if k)
-    second = tuple((k, (k**2 / sigma**4 - 1 / sigma**2) * w) for k, w in smoothing)
-    return Stencil(first, smoothing, second)
-
-
-@functools.cache
-def _scaled(stencil: Stencil, scale: Scale) -> Stencil:
-    """The taps for this scale."""
-    if scale == "raw":
-        return stencil
-    first, smoothing, second = stencil
-    # What is published, or sampled, may not be exactly 0 on a constant image.
-    excess = math.fsum(w for _, w in second)
-    second = tuple((k, w if k else w - excess) for k, w in second)
-    return Stencil(
-        _divided(first, math.fsum(k * w for k, w in first)),
-        _divided(smoothing, math.fsum(w for _, w in smoothing)),
-        _divided(second, math.fsum(k**2 * w for k, w in second) / 2),
+def transpose(stencil: SeparableStencil) -> SeparableStencil:
+    """The product of the transposes."""
+    return tuple(
+        (axis, one._replace(transposed=not one.transposed)) for axis, one in stencil
     )
 
 
-def _divided(taps: Taps, by: float) -> Taps:
-    return tuple((k, w if by == 1 else w / by) for k, w in taps)
+def negative(stencil: SeparableStencil) -> SeparableStencil:
+    """Minus the stencil: the taps along its first axis change sign."""
+    (axis, first), *others = stencil
+    taps = tuple((offset, -weight) for offset, weight in first.taps)
+    return (axis, first._replace(taps=taps)), *others
+
+
+def indicator(stencil: SeparableStencil) -> SeparableStencil:
+    """The stencil with a weight of 1 at each tap, which counts the pixels it reads."""
+    return tuple(
+        (axis, one._replace(taps=tuple((offset, 1.0) for offset, _ in one.taps)))
+        for axis, one in stencil
+    )
+
+
+def move_axes(stencil: SeparableStencil, inserted: int) -> SeparableStencil:
+    """The same stencil once an axis is inserted into the image."""
+    return tuple((axis + (axis >= inserted), one) for axis, one in stencil)
+
+
+def borders_of(stencils: Sequence[SeparableStencil]) -> dict[int, int]:
+    """Along each axis, how many outputs at each end a boundary condition affects."""
+    borders: dict[int, int] = {}
+    for axis, one in sorted(pair for stencil in stencils for pair in stencil):
+        if one.border:
+            borders[axis] = max(borders.get(axis, 0), one.border)
+    return borders
+
+
+def count_taps(stencil: SeparableStencil) -> int:
+    """How many pixels an output reads."""
+    return math.prod(len(one.taps) for _, one in stencil)
+
+
+def passes(factors: tuple[Factor, ...], terms: int) -> list[tuple[Factor, ...]]:
+    """Factors of a product of so many terms: which to apply together, in one loop."""
+    if terms <= _MOST_TERMS:
+        return [factors]
+    return [(factor,) for factor in reversed(factors)]
+
+
+def interior_taps(stencil: SeparableStencil) -> list[tuple[dict[int, int], float]]:
+    """The offset along each axis, and the weight, of each tap away from the borders."""
+    axes = [axis for axis, _ in stencil]
+    return [
+        (
+            dict(zip(axes, (offset for offset, _ in taps), strict=True)),
+            math.prod(weight for _, weight in taps),
+        )
+        for taps in itertools.product(*(one.interior for _, one in stencil))
+    ]

@@ -1,6 +1,7 @@
 """Strict JAX, eight devices, and every implementation on the machine at hand."""
 
 import os
+from typing import get_args
 
 # Before JAX starts: eight CPU devices to shard over, and no search for other ones. The
 # compiler for a TPU is told which one to compile for, and that there is none here. That
@@ -23,9 +24,9 @@ import jax
 import pytest
 from jax.experimental.pallas import tpu as pltpu
 
-from jax_imgrad import _dispatch
 from jax_imgrad._backends import pallas_tpu
-from jax_imgrad._backends.xla_cpu import _fields, _sums
+from jax_imgrad._backends.xla_cpu import _gradients, _sums
+from jax_imgrad._types import Implementation
 
 # They record the answers of others, where these are installed, and hold no tests.
 collect_ignore_glob = ["*/record.py"]
@@ -38,7 +39,7 @@ pallas_tpu._BLOCK_BYTES = 1 << 14
 SUMS = {"_FEW": 64, "_TERMS": 3, "_LOOPS": 2}
 SHIPPED_SUMS = {name: getattr(_sums, name) for name in SUMS}
 vars(_sums).update(SUMS)
-_fields._LARGE = 64
+_gradients._LARGE = 64
 
 
 def pytest_addoption(parser):
@@ -70,10 +71,10 @@ def require(request):
     return missing
 
 
-@pytest.fixture(params=_dispatch.having("image_gradients"))
+@pytest.fixture(params=get_args(Implementation))
 def implementation(request):
     """Each one of the operators; kernels are interpreted, on memory full of NaN."""
-    if request.param == "xla":
+    if request.param != "pallas_tpu":
         yield request.param
         return
     if jax.default_backend() != "cpu":

@@ -173,7 +173,7 @@ def test_dtype_that_drops_a_part():
 
 def test_unknown_implementation():
     sentence = (
-        "implementation must be None or one of 'xla', 'xla_at_once', 'xla_cpu', "
+        "implementation must be None or one of 'xla', 'xla_cpu', "
         "'pallas_tpu', got 'triton'; "
         "None works everywhere"
     )

@@ -13,7 +13,7 @@ from cases import mesh_of, of_a_cpu
 from jax.sharding import AxisType
 
 import jax_imgrad as jig
-from jax_imgrad import _dispatch
+from jax_imgrad import _backends
 from jax_imgrad._types import Implementation
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
@@ -149,27 +149,94 @@ def test_stencils_of_one_device(platform):
         traced = jax.jit(gradient, static_argnums=1).trace(image, implementation)
         return traced.lower(lowering_platforms=(platform,)).as_text()
 
-    fastest = "xla_cpu" if platform == "cpu" else "xla_at_once"
+    fastest = "xla_cpu" if platform == "cpu" else "xla"
     assert lowered(1) == lowered(1, fastest)
     assert lowered(8) == lowered(8, "xla")
-    assert len({lowered(1, name) for name in _dispatch.having("stencil")}) == 3
+    # One device reads the image at all taps at once: no shift is of a shifted image.
+    assert lowered(1, "xla") != lowered(8, "xla").replace("num_partitions = 8", "")
+    assert lowered(1, "xla") != lowered(1, "xla_cpu")
 
 
-def test_each_name_is_a_file():
-    image = jnp.zeros((1, 4, 4, 1))
-    for name in get_args(Implementation):
-        assert _dispatch.load(name).__name__ == f"jax_imgrad._backends.{name}"
-    for name in _dispatch.having("image_gradients"):
-        assert _dispatch.choose(name, "image_gradients", image) == name
+def test_the_table_has_every_name():
+    assert tuple(_backends.BACKENDS) == get_args(Implementation)
 
 
-def test_a_back_end_without_the_operation_is_refused():
+def test_a_back_end_without_losses_is_refused():
     sentence = (
-        "implementation='xla_cpu' cannot be used here: this is computed by 'xla' or "
-        "'pallas_tpu'; use implementation=None"
+        "implementation='pallas_tpu' cannot be used here: losses are computed by 'xla' "
+        "or 'xla_cpu'; use implementation=None"
     )
     with pytest.raises(NotImplementedError, match=f"^{sentence}"):
-        jig.image_gradients(jnp.zeros((1, 4, 4, 1)), implementation="xla_cpu")
+        jig.total_variation(jnp.zeros((1, 4, 4, 1)), implementation="pallas_tpu")
+
+
+OTHER_MAPS = {
+    "another operator": {"operator": "central"},
+    "another boundary": {"boundary": "edge"},
+    "another boundary along one axis": {"boundary": ("interior", "edge")},
+    "a spacing": {"spacing": 2.0},
+    "one axis": {"axes": (1,)},
+    "three axes": {"axes": (1, 2, 3)},
+}
+
+
+@pytest.mark.parametrize("options", OTHER_MAPS.values(), ids=OTHER_MAPS)
+def test_the_kernel_says_which_maps_it_computes(options):
+    image = jnp.zeros((2, 5, 6, 3))
+    options |= {"implementation": "pallas_tpu"}
+    sentence = "its kernels compute forward differences along two axes with boundary="
+    with pytest.raises(NotImplementedError, match=sentence):
+        jig.spatial_gradient(image, **options)
+    pair = [image] * len(options.get("axes", (1, 2)))
+    with pytest.raises(NotImplementedError, match=sentence):
+        jig.divergence(pair, **options)
+
+
+@of_a_cpu
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [((7, 5), (0, 1)), ((7, 5), (1, 0)), ((3, 7, 5), (-2, -1)), ((2, 7, 3, 5), (1, 3))],
+)
+def test_the_kernel_in_any_rank(shape, axes):
+    from jax.experimental.pallas import tpu as pltpu
+
+    image = jnp.asarray(np.random.default_rng(0).random(shape, "float32"))
+
+    def both(image, implementation):
+        options = {"axes": axes, "implementation": implementation}
+        parts = jig.spatial_gradient(image, **options)
+        return *parts, jig.divergence(parts, **options)
+
+    with pltpu.force_tpu_interpret_mode(
+        pltpu.InterpretParams(uninitialized_memory="nan")
+    ):
+        ours = both(image, "pallas_tpu")
+        slope = jax.grad(lambda x: jnp.sum(both(x, "pallas_tpu")[0] ** 2))(image)
+    for one, other in zip(ours, both(image, "xla"), strict=True):
+        np.testing.assert_array_equal(one, other)
+    expected = jax.grad(lambda x: jnp.sum(both(x, "xla")[0] ** 2))(image)
+    np.testing.assert_allclose(slope, expected, 1e-6)
+
+
+@of_a_cpu
+def test_a_fault_of_a_kernel_is_not_a_refusal(monkeypatch):
+    """What is wrong in a kernel comes out as it is, on a TPU and interpreted."""
+    from jax.experimental.pallas import tpu as pltpu
+
+    from jax_imgrad._backends import pallas_tpu
+
+    def faulty(*refs, sign, last_row, columns):
+        raise ValueError("a fault of the kernel")
+
+    monkeypatch.setattr(pallas_tpu, "_image_gradients_kernel", faulty)
+    image = jnp.ones((1, 5, 9, 1))  # of no other test: not compiled before
+    with pytest.raises(ValueError, match="a fault of the kernel"):
+        lowered("tpu", "pallas_tpu")
+    with (
+        pltpu.force_tpu_interpret_mode(),
+        pytest.raises(ValueError, match="a fault of the kernel"),
+    ):
+        jig.image_gradients(image, implementation="pallas_tpu")
 
 
 def test_pallas_is_loaded_when_asked_for():

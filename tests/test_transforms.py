@@ -12,7 +12,7 @@ from jax.experimental.pallas import tpu as pltpu
 from jax.test_util import check_grads
 
 import jax_imgrad as jig
-from jax_imgrad import _dispatch
+from jax_imgrad import _backends
 
 IMAGE = random_array((2, 5, 6, 3), "float32")
 SMALL = random_array((1, 3, 2, 2), "float32")
@@ -58,9 +58,9 @@ def test_jit(gradients):
 
 def test_repeated_calls_do_not_retrace(monkeypatch):
     traces = []
-    chosen = _dispatch.choose
+    check = _backends.check
     monkeypatch.setattr(
-        _dispatch, "choose", lambda *args: traces.append(args) or chosen(*args)
+        _backends, "check", lambda *args: traces.append(args) or check(*args)
     )
     for seed in range(3):
         jig.image_gradients(random_array((1, 19, 23, 1), "float32", seed))

@@ -13,8 +13,8 @@ order of axes in which XLA stores an image by default, which depends on its shap
 
 import functools
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,8 @@ import numpy as np
 from jax import lax
 from jax.experimental import pallas as pl
 
-PLATFORM = "tpu"
+from jax_imgrad._jax import explicit_devices, result_like
+from jax_imgrad._stencils import Maps, Stencil1D, transpose
 
 # A vector register is 8 sublanes of 128 lanes of 32 bits; 16-bit numbers come in pairs.
 _LANES = 128
@@ -43,19 +44,35 @@ class _Blocks(NamedTuple):
     nbytes: int  # of a block, in float32, with its padding to whole registers
 
 
-def why_not(operand: Any) -> str | None:
-    """Why no kernel is made for an operand of this type, or None."""
+class _Plan(NamedTuple):
+    """Which kernel computes the maps, and along which axes."""
+
+    name: str
+    kernel: Callable
+    halo: str  # which rows beside a block it reads
+    results: int
+    axes: tuple[int, int] = (0, 1)  # rows and columns
+
+
+def why_not(operand: jax.Array, maps: Maps | None, stacked: bool) -> str | None:
+    """Why no kernel computes these maps of arrays of this type, or None."""
     if not all(isinstance(size, int) for size in operand.shape):
         return f"it needs a shape of known numbers, got {operand.shape}"
     if operand.dtype.name not in _SUBLANES:
         return f"it computes in float32 and bfloat16 only, got {operand.dtype}"
-    mesh = operand.sharding.mesh
-    if math.prod(mesh.shape[axis] for axis in mesh.explicit_axes) > 1:
+    if explicit_devices(operand) > 1:
         return (
             "a kernel cannot be split over the devices of a mesh with explicit axes; "
             "call it inside jax.shard_map over all axes of the mesh"
         )
-    return _too_wide(operand.shape, operand.dtype) if operand.size else None
+    plan = _plan(maps, stacked)
+    if plan is None:
+        return (
+            "its kernels compute forward differences along two axes with "
+            "boundary='interior' and spacing=1, and their divergence"
+        )
+    shape = _image_shape(operand.shape, plan.axes)
+    return _too_wide(shape, operand.dtype) if operand.size else None
 
 
 def _too_wide(shape: tuple[int, ...], dtype) -> str | None:
@@ -64,32 +81,54 @@ def _too_wide(shape: tuple[int, ...], dtype) -> str | None:
     return f"blocks of whole rows of {shape[2]} columns do not fit in VMEM"
 
 
-def image_gradients(
-    image: jax.Array, axes: tuple[int, int]
-) -> tuple[jax.Array, jax.Array]:
-    """(dy, dx), the forward differences, zero in the last row and column."""
-    dy, dx = _call(_image_gradients_kernel, (image,), axes, halo="below", outputs=2)
-    return dy, dx
+def stencil(images: Sequence[jax.Array], maps: Maps, stacked: bool) -> list[jax.Array]:
+    """For each row of `maps`, the sum of its stencils applied to the images."""
+    plan = _plan(maps, stacked)
+    assert plan is not None  # `why_not` has seen to it
+    return _call(plan, images)
 
 
-def divergence(dy: jax.Array, dx: jax.Array, axes: tuple[int, int]) -> jax.Array:
-    """Minus the transpose of `image_gradients`: what flows out of each pixel."""
-    (out,) = _call(_divergence_kernel, (dy, dx), axes, halo="above", outputs=1)
-    return out
+def _plan(maps: Maps | None, stacked: bool) -> _Plan | None:
+    """The plan for a gradient, its transpose, or a divergence; None for other maps.
+
+    The divergence is minus the transpose of the gradient.
+    """
+    if maps is None or stacked:
+        return None
+    if len(maps) == 2 and all(len(row) == 1 for row in maps):  # two results of an image
+        stencils = [row[0] for row in maps]
+        plan = _Plan("image_gradients_pallas_tpu", _image_gradients_kernel, "below", 2)
+    elif len(maps) == 1 and len(maps[0]) == 2:  # one result of two images
+        stencils = [transpose(one) for one in maps[0]]
+        plan = _Plan("divergence_pallas_tpu", _divergence_kernel, "above", 1)
+    else:
+        return None
+    if not all(len(one) == 1 for one in stencils):
+        return None
+    ((rows, down),), ((columns, right),) = stencils
+    if down != right or rows == columns:
+        return None
+    for sign in (1, -1):
+        if down == Stencil1D(((0, -sign), (1, sign)), "interior"):
+            kernel = functools.partial(plan.kernel, sign=sign)
+            return plan._replace(kernel=kernel, axes=(rows, columns))
+    return None
 
 
-def _image_gradients_kernel(image_ref, below_ref, dy_ref, dx_ref, *, last_row, columns):
+def _image_gradients_kernel(
+    image_ref, below_ref, dy_ref, dx_ref, *, sign, last_row, columns
+):
     image = image_ref[...].astype(jnp.float32)
     below = below_ref[...].astype(jnp.float32)
     down = _from_next(image, below, axis=0)
     right = _from_next(image, image, axis=columns)
     dy = jnp.where(_row(image) < last_row, down - image, 0)
     dx = jnp.where(_index(image, columns) < image.shape[columns] - 1, right - image, 0)
-    dy_ref[...] = dy.astype(dy_ref.dtype)
-    dx_ref[...] = dx.astype(dx_ref.dtype)
+    dy_ref[...] = _signed(dy, sign).astype(dy_ref.dtype)
+    dx_ref[...] = _signed(dx, sign).astype(dx_ref.dtype)
 
 
-def _divergence_kernel(dy_ref, dx_ref, above_ref, out_ref, *, last_row, columns):
+def _divergence_kernel(dy_ref, dx_ref, above_ref, out_ref, *, sign, last_row, columns):
     dy = dy_ref[...].astype(jnp.float32)
     dx = dx_ref[...].astype(jnp.float32)
     above = above_ref[...].astype(jnp.float32)
@@ -98,7 +137,11 @@ def _divergence_kernel(dy_ref, dx_ref, above_ref, out_ref, *, last_row, columns)
     down -= jnp.where(row > 0, _from_previous(dy, above, axis=0), 0)
     right = jnp.where(column < dx.shape[columns] - 1, dx, 0)
     right -= jnp.where(column > 0, _from_previous(dx, dx, axis=columns), 0)
-    out_ref[...] = (down + right).astype(out_ref.dtype)
+    out_ref[...] = _signed(down + right, -sign).astype(out_ref.dtype)
+
+
+def _signed(block, sign):
+    return block if sign == 1 else -block
 
 
 def _from_next(block, beside, axis):
@@ -126,30 +169,34 @@ def _row(block):
     return pl.program_id(2) * block.shape[0] + _index(block, 0)
 
 
-def _call(
-    kernel: Callable,
-    operands: tuple[jax.Array, ...],
-    axes: tuple[int, int],
-    halo: str,
-    outputs: int,
-) -> list[jax.Array]:
-    """`kernel` on arrays of any rank, of which all but one axis are batch axes."""
+def _image_axes(rank: int, axes: tuple[int, int]) -> tuple[int, ...]:
+    """The order of axes in which an array is a batch of images `[..., H, W, C]`."""
+    others = [axis for axis in range(rank) if axis not in axes]
+    return (*others[:-1], *axes, *others[-1:])
+
+
+def _image_shape(shape: tuple[int, ...], axes: tuple[int, int]) -> tuple[int, ...]:
+    """The shape `[B, H, W, C]` as which a kernel takes an array."""
+    sizes = [shape[axis] for axis in _image_axes(len(shape), axes)]
+    *batch, height, width, channels = sizes if len(sizes) > 2 else [*sizes, 1]
+    return math.prod(batch), height, width, channels
+
+
+def _call(plan: _Plan, operands: Sequence[jax.Array]) -> list[jax.Array]:
+    """The kernel on arrays of any rank."""
     shape = operands[0].shape
     if math.prod(shape) == 0:
-        return [jnp.zeros_like(operands[0])] * outputs
-    *batch, channels = (axis for axis in range(len(shape)) if axis not in axes)
-    order = (*batch, *axes, channels)
+        return [jnp.zeros_like(operands[0])] * plan.results
+    order = _image_axes(len(shape), plan.axes)
     ordered = [operand.transpose(order) for operand in operands]
-    images = [operand.reshape(-1, *operand.shape[-3:]) for operand in ordered]
-    results = _call_on_images(kernel, images, halo, outputs)
+    as_images = _image_shape(shape, plan.axes)
+    results = _call_on_images(plan, [one.reshape(as_images) for one in ordered])
     back = np.argsort(order)
     return [result.reshape(ordered[0].shape).transpose(back) for result in results]
 
 
-def _call_on_images(
-    kernel: Callable, operands: list[jax.Array], halo: str, outputs: int
-) -> list[jax.Array]:
-    """`kernel` on the blocks of the operands and on the `halo` of the first one."""
+def _call_on_images(plan: _Plan, operands: list[jax.Array]) -> list[jax.Array]:
+    """The kernel on the blocks of the operands and on the halo of the first one."""
     image = operands[0]
     if reason := _too_wide(image.shape, image.dtype):  # after a vmap, other axes
         raise NotImplementedError(f"implementation='pallas_tpu' under vmap: {reason}")
@@ -159,21 +206,17 @@ def _call_on_images(
     ]
     whole, beside = _specs(blocks, image.shape[1])
     sizes = dict(zip("BHWC", image.shape, strict=True))
-    out = jax.ShapeDtypeStruct(
-        viewed[0].shape,
-        image.dtype,
-        manual_axis_type=jax.typeof(image).manual_axis_type,  # of a jax.shard_map
-    )
+    out = result_like(viewed[0].shape, image)
     axes_of_block = [axis for axis in blocks.order if blocks.size[axis]]
     results = pl.pallas_call(
         functools.partial(
-            kernel, last_row=sizes["H"] - 1, columns=axes_of_block.index("W")
+            plan.kernel, last_row=sizes["H"] - 1, columns=axes_of_block.index("W")
         ),
         grid=tuple(pl.cdiv(sizes[axis], blocks.size[axis] or 1) for axis in "BCH"),
-        in_specs=[*[whole] * len(operands), beside[halo]],
-        out_specs=[whole] * outputs,
-        out_shape=[out] * outputs,
-        name=kernel.__name__.strip("_").replace("kernel", "pallas_tpu"),
+        in_specs=[*[whole] * len(operands), beside[plan.halo]],
+        out_specs=[whole] * plan.results,
+        out_shape=[out] * plan.results,
+        name=plan.name,
     )(*viewed, viewed[0])
     return [result.transpose(*map(blocks.order.index, "BHWC")) for result in results]
 

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Num, Shaped
 
-from jax_imgrad import _checks, _dispatch, _values
+from jax_imgrad import _arguments
 from jax_imgrad._differences import difference
-from jax_imgrad._dtypes import accumulator, float_of, wide
+from jax_imgrad._dtypes import accumulator, float_of, upcast
 from jax_imgrad._functional import functional
+from jax_imgrad._jax import is_whole_along
 from jax_imgrad._masks import (
     Reduction,
     count,
@@ -116,23 +117,23 @@ def edge_aware_smoothness(
       2019, arXiv:1806.01260. R. Jonschkowski et al., "What matters in unsupervised
       optical flow" (UFlow), ECCV 2020, arXiv:2006.04902.
     """
-    _values.check_option("order", order, (1, 2))
-    _values.check_option("penalty", penalty, ("l1", "charbonnier"))
-    _values.check_option("edge_weighting", edge_weighting, tuple(_EDGES))
-    _values.check_option("reduction", reduction, ("mean", "sum"))
-    _values.check_bool("mean_normalized", mean_normalized)
-    _dispatch.check_implementation(implementation)
-    (field,) = _checks.as_real_images(field=field)
-    counted = _checks.as_axes(axes, "field", field, has_channels=True)
-    (guide,) = _checks.as_real_images(guide=guide)
-    _checks.check_guide("guide", guide, "field", field)
-    valid = _checks.as_mask(where, "field", field)
+    _arguments.check_option("order", order, (1, 2))
+    _arguments.check_option("penalty", penalty, ("l1", "charbonnier"))
+    _arguments.check_option("edge_weighting", edge_weighting, tuple(_EDGES))
+    _arguments.check_option("reduction", reduction, ("mean", "sum"))
+    _arguments.check_bool("mean_normalized", mean_normalized)
+    _arguments.check_implementation(implementation)
+    (field,) = _arguments.as_real_images(field=field)
+    counted = _arguments.as_axes(axes, "field", field, has_channels=True)
+    (guide,) = _arguments.as_real_images(guide=guide)
+    _arguments.check_guide("guide", guide, "field", field)
+    valid = _arguments.as_mask(where, "field", field)
     dtype = accumulator(float_of(field.dtype))
     return _edge_aware_smoothness(
         field,
         guide,
-        _values.as_parameter("delta", delta, dtype, "field", field.shape),
-        _values.as_parameter(
+        _arguments.as_parameter("delta", delta, dtype, "field", field.shape),
+        _arguments.as_parameter(
             "edge_weight", edge_weight, dtype, "guide", guide.shape, or_zero=True
         ),
         valid,
@@ -165,7 +166,7 @@ def _edge_aware_smoothness(
         valid = jnp.ones_like(field, bool)
     (field,) = valid_floats([field], valid)
     if mean_normalized or order == 2:  # its derivative is a sum of several
-        field = wide(field)
+        field = upcast(field)
     if delta.ndim:
         delta = jnp.broadcast_to(delta, field.shape)
     divisor = total_divisor = 1  # of the weights, or of their sum
@@ -265,8 +266,7 @@ _EDGES = {"exponential": absolute, "gaussian": _square_of_edge}
 def _channels(guide: jax.Array) -> list[jax.Array]:
     """A few channels apart: XLA for CPU sums so few numbers slowly."""
     count = guide.shape[-1]
-    whole = jax.typeof(guide).sharding.spec[-1] is None
-    if not (whole and isinstance(count, int) and 0 < count <= 4):
+    if not (is_whole_along(guide, [-1]) and isinstance(count, int) and 0 < count <= 4):
         return [guide]
     return jnp.split(guide, count, axis=-1)
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num, Shaped
 
-from jax_imgrad import _checks, _dispatch, _values
+from jax_imgrad import _arguments
 from jax_imgrad._functional import functional
 from jax_imgrad._masks import Reduction, reduced, valid_differences, valid_floats
 from jax_imgrad._norms import absolute, power
@@ -66,12 +66,12 @@ def gradient_difference(
       M. Mathieu, C. Couprie, Y. LeCun, "Deep multi-scale video prediction beyond mean
       square error", ICLR 2016, arXiv:1511.05440, equation 6.
     """
-    _values.check_option("reduction", reduction, ("mean", "sum"))
-    alpha = _values.as_number_of_at_least("alpha", alpha, 1)
-    _dispatch.check_implementation(implementation)
-    arrays = _checks.as_real_images(predictions=predictions, targets=targets)
-    counted = _checks.as_axes(axes, "predictions", arrays[0])
-    valid = _checks.as_mask(where, "predictions", arrays[0])
+    _arguments.check_option("reduction", reduction, ("mean", "sum"))
+    alpha = _arguments.as_number_of_at_least("alpha", alpha, 1)
+    _arguments.check_implementation(implementation)
+    arrays = _arguments.as_real_images(predictions=predictions, targets=targets)
+    counted = _arguments.as_axes(axes, "predictions", arrays[0])
+    valid = _arguments.as_mask(where, "predictions", arrays[0])
     return _gradient_difference(
         arrays, valid, alpha, counted, reduction, implementation
     )

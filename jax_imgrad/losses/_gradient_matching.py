@@ -1,14 +1,15 @@
 """Gradient matching: the gradients of a residual, at several scales."""
 
 import functools
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num, Shaped
 
-from jax_imgrad import _checks, _dispatch, _values
+from jax_imgrad import _arguments
 from jax_imgrad._functional import functional
+from jax_imgrad._jax import is_whole_along, with_automatic_sharding
 from jax_imgrad._masks import count, ratio, valid_differences, valid_residual
 from jax_imgrad._penalties import Variation
 from jax_imgrad._types import Implementation, Numbers
@@ -78,12 +79,12 @@ def gradient_matching(
       arXiv:1804.00607. I. Alhashim, P. Wonka, "High quality monocular depth estimation
       via transfer learning" (DenseDepth), arXiv:1812.11941.
     """
-    _values.check_option("reduction", reduction, ("mean", "batch_mean", "sum"))
-    scales = _values.as_integer_between("scales", scales, 1, 31)
-    _dispatch.check_implementation(implementation)
-    pair = _checks.as_real_images(predictions=predictions, targets=targets)
-    counted = _checks.as_axes(axes, "predictions", pair[0])
-    valid = _checks.as_mask(where, "predictions", pair[0])
+    _arguments.check_option("reduction", reduction, ("mean", "batch_mean", "sum"))
+    scales = _arguments.as_integer_between("scales", scales, 1, 31)
+    _arguments.check_implementation(implementation)
+    pair = _arguments.as_real_images(predictions=predictions, targets=targets)
+    counted = _arguments.as_axes(axes, "predictions", pair[0])
+    valid = _arguments.as_mask(where, "predictions", pair[0])
     return _gradient_matching(*pair, valid, scales, counted, reduction, implementation)
 
 
@@ -121,17 +122,11 @@ def _of_scale(scale, axes, reduction, implementation, residual, valid):
 
 def _over_devices(function, image, valid, sliced):
     """`function(image, valid)`, a number for each image, which slices these axes."""
-    sharding = jax.typeof(image).sharding
-    if all(sharding.spec[axis] is None for axis in sliced):
+    if is_whole_along(image, sliced):
         return function(image, valid)
     # JAX does not slice an axis that is explicitly sharded, as there may be fewer
     # pixels left than devices; the partitioner does, with exchanges of a few rows.
-    automatic: Any = jax.sharding.auto_axes(
-        function,
-        axes=sharding.mesh.explicit_axes,
-        out_sharding=sharding.update(spec=jax.P(sharding.spec[0])),
-    )
-    return automatic(image, valid)
+    return with_automatic_sharding(function, image)(image, valid)
 
 
 def _every(step: int, image: jax.Array, axes: tuple[int, ...]) -> jax.Array:

@@ -7,15 +7,16 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Num, Shaped
 
-from jax_imgrad import _checks, _values
+from jax_imgrad import _arguments
 from jax_imgrad._dtypes import accumulator, float_of
-from jax_imgrad._masks import Reduction, reduced, valid_residual
+from jax_imgrad._linear import stencil
+from jax_imgrad._masks import Reduction, reduced, valid_outputs, valid_residual
 from jax_imgrad._penalties import charbonnier
 from jax_imgrad._platforms import materialize
-from jax_imgrad._shift import has_next, has_previous, shift
+from jax_imgrad._stencils import Stencil1D
 from jax_imgrad._types import Numbers
 
-_TAPS = 0.05, 0.25, 0.4  # of the pixels two apart, of the neighbors, of the pixel
+_TAPS = ((-2, 0.05), (-1, 0.25), (0, 0.4), (1, 0.25), (2, 0.05))
 
 
 def laplacian_edge(
@@ -76,60 +77,37 @@ def laplacian_edge(
       2021, arXiv:2102.02808. P. Burt, E. Adelson, "The Laplacian pyramid as
       a compact image code", IEEE Transactions on Communications 31, 1983.
     """
-    _values.check_option("reduction", reduction, ("mean", "sum"))
-    pair = _checks.as_real_images(predictions=predictions, targets=targets)
-    counted = _checks.as_axes(axes, "predictions", pair[0])
-    valid = _checks.as_mask(where, "predictions", pair[0])
+    _arguments.check_option("reduction", reduction, ("mean", "sum"))
+    pair = _arguments.as_real_images(predictions=predictions, targets=targets)
+    counted = _arguments.as_axes(axes, "predictions", pair[0])
+    valid = _arguments.as_mask(where, "predictions", pair[0])
     wide = accumulator(float_of(*(image.dtype for image in pair)))
     shape = pair[0].shape
-    parameter = _values.as_parameter("delta", delta, wide, "predictions", shape)
+    parameter = _arguments.as_parameter("delta", delta, wide, "predictions", shape)
     return _laplacian_edge(*pair, parameter, valid, counted, reduction)
 
 
 @functools.partial(jax.jit, static_argnums=(4, 5))
 def _laplacian_edge(predictions, targets, delta, valid, axes, reduction):
-    # The map is linear, so that the residual goes through it once.
+    # The map is linear, so it is applied once, to the residual.
     residual = valid_residual(predictions, targets, valid)
     if delta.ndim:
         delta = jnp.broadcast_to(delta, residual.shape)
+    smoothing = tuple((axis, Stencil1D(_TAPS, "edge")) for axis in axes)
+
+    def smooth(image: jax.Array) -> jax.Array:
+        (smoothed,) = stencil([image], ((smoothing,),), None)
+        return smoothed
+
     kept = _every_second(residual, axes)
-    coarse = jnp.where(kept, 2 ** len(axes) * _smoothed(residual, axes), 0)
-    penalties = charbonnier([residual - _smoothed(coarse, axes)], delta)
+    coarse = jnp.where(kept, 2 ** len(axes) * smooth(residual), 0)
+    penalties = charbonnier([residual - smooth(coarse)], delta)
     if valid is not None:
-        valid = _all_valid(_all_valid(valid, axes) | ~kept, axes)
+        valid = valid_outputs(valid_outputs(valid, smoothing) | ~kept, smoothing)
         penalties = jnp.where(valid, penalties, 0)
     # XLA for CPU does not vectorize what it sums in the same loop.
     total = materialize(penalties, "cpu").sum(tuple(range(1, penalties.ndim)))
     return reduced(total, valid, penalties.shape, reduction)
-
-
-def _smoothed(image: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Along each axis, five pixels weighted; those of the border are repeated."""
-    for axis in axes:
-        one, other = (_beside(image, axis, step) for step in (1, -1))
-        two, other_two = _beside(one, axis, 1), _beside(other, axis, -1)
-        far, near, here = _TAPS
-        image = far * (two + other_two) + near * (one + other) + here * image
-        # Materialized: XLA for CPU would otherwise fuse the passes, compute a pixel
-        # anew for each of the five that read it, and store 31 images, not 5, for the
-        # derivative, which would take ten times as long. Others need no barrier.
-        image = lax.optimization_barrier(image)
-    return image
-
-
-def _beside(image: jax.Array, axis: int, step: int) -> jax.Array:
-    """The next pixel, or for -1 the previous one; at the border, the pixel itself."""
-    there = has_next(image, axis) if step == 1 else has_previous(image, axis)
-    return jnp.where(there, shift(image, axis, step), image)
-
-
-def _all_valid(valid: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Where all pixels that `_smoothed` reads are valid."""
-    invalid = ~valid
-    for axis in axes:
-        parts = [shift(invalid, axis, by) for by in range(-2, 3)]
-        invalid = functools.reduce(jnp.logical_or, parts)
-    return ~invalid
 
 
 def _every_second(image: jax.Array, axes: tuple[int, ...]) -> jax.Array:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num, Shaped
 
-from jax_imgrad import _checks
+from jax_imgrad import _arguments
 from jax_imgrad._dtypes import accumulator
 from jax_imgrad._masks import Mask, count, ratio, valid_floats, without_invalid
 from jax_imgrad._norms import power_of_two_near
@@ -60,9 +60,9 @@ def scale_and_shift(
       R. Ranftl et al., "Towards robust monocular depth estimation" (MiDaS),
       arXiv:1907.01341, equation 5.
     """
-    pair = _checks.as_real_images(predictions=predictions, targets=targets)
-    _checks.check_has_batch("predictions", pair[0])
-    valid = _checks.as_mask(where, "predictions", pair[0])
+    pair = _arguments.as_real_images(predictions=predictions, targets=targets)
+    _arguments.check_has_batch("predictions", pair[0])
+    valid = _arguments.as_mask(where, "predictions", pair[0])
     return _scale_and_shift(*pair, valid)
 
 

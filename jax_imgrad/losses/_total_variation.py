@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num, Shaped
 
-from jax_imgrad import _checks, _dispatch, _values
+from jax_imgrad import _arguments
 from jax_imgrad._dtypes import accumulator, float_of
 from jax_imgrad._functional import functional
 from jax_imgrad._masks import Reduction, reduced, valid_differences, valid_floats
@@ -91,20 +91,22 @@ def total_variation(
       Bresson, T. Chan, "Fast dual minimization of the vectorial total variation norm",
       Inverse Problems and Imaging 2, 2008.
     """
-    _values.check_option("penalty", penalty, tuple(PENALTIES))
-    _values.check_option("reduction", reduction, ("mean", "sum"))
-    _values.check_bool("isotropic", isotropic)
-    _values.check_bool("channel_coupling", channel_coupling)
-    _dispatch.check_implementation(implementation)
-    (array,) = _checks.as_real_images(image=image)
-    counted = _checks.as_axes(axes, "image", array, has_channels=bool(channel_coupling))
-    valid = _checks.as_mask(where, "image", array)
+    _arguments.check_option("penalty", penalty, tuple(PENALTIES))
+    _arguments.check_option("reduction", reduction, ("mean", "sum"))
+    _arguments.check_bool("isotropic", isotropic)
+    _arguments.check_bool("channel_coupling", channel_coupling)
+    _arguments.check_implementation(implementation)
+    (array,) = _arguments.as_real_images(image=image)
+    counted = _arguments.as_axes(
+        axes, "image", array, has_channels=bool(channel_coupling)
+    )
+    valid = _arguments.as_mask(where, "image", array)
     wide = accumulator(float_of(array.dtype))
     pixels, of = array.shape, "image"
     if channel_coupling:
         pixels, of = (*pixels[:-1], 1), "one channel of image"
     delta = _SCALES.get(penalty, 1.0) if delta is None else delta
-    parameter = _values.as_parameter("delta", delta, wide, of, pixels)
+    parameter = _arguments.as_parameter("delta", delta, wide, of, pixels)
     if penalty not in _SCALES:
         parameter = np.zeros((), wide)
     return _total_variation(

@@ -22,10 +22,9 @@ images of H rows of W*C numbers, where the next pixel is C further.
 This is for one device: a slice of rows that are sharded gathers them.
 """
 
-from jax_imgrad._backends.xla_cpu._fields import (
-    functional_and_field as functional_and_field,
+from jax_imgrad._backends.xla_cpu._gradients import (
+    functional_and_gradient as functional_and_gradient,
 )
-from jax_imgrad._backends.xla_cpu._rows import PLATFORM as PLATFORM
 from jax_imgrad._backends.xla_cpu._rows import why_not as why_not
 from jax_imgrad._backends.xla_cpu._stencils import stencil as stencil
 from jax_imgrad._backends.xla_cpu._sums import functional as functional

@@ -6,12 +6,12 @@ is checked:
 
 - A square that overflows makes the sum infinite.
 - A square that underflows is wrong by less than the smallest number s, its root by less
-  than the root of s, and a Charbonnier or Huber penalty of scale ε by less than s/ε.
+  than the root of s, and a Charbonnier or Huber penalty of delta ε by less than s/ε.
   Sums that are many times as large as all of that together are exact.
 
 If it was not exact, the sum is computed by the definition. The derivative cannot be
 checked like that. It is computed from differences times a power of two that brings the
-mean penalty of the image, or its scale if that is larger, near to 1. So it is that of
+mean penalty of the image, or its delta if that is larger, near to 1. So it is that of
 the definition, unless a difference is 2**63 times smaller than both: then its squares
 underflow, and it counts as 0.
 """
@@ -25,7 +25,7 @@ from jax import lax
 
 from jax_imgrad._backends import xla
 from jax_imgrad._backends.xla_cpu._rows import one_by_one
-from jax_imgrad._dtypes import wide
+from jax_imgrad._dtypes import upcast
 from jax_imgrad._norms import power_of_two_near
 from jax_imgrad._penalties import Variation
 from jax_imgrad._types import Penalty
@@ -39,11 +39,11 @@ def squares_may_leave(penalty: Penalty) -> TypeGuard[Variation]:
 def exact(fast: jax.Array, penalty, images, parameters, axes) -> jax.Array:
     """The sums `fast`, `[B]`; or what they should be, if a square was out of range."""
     (image,) = images
-    scale = parameters[0]
+    delta = parameters[0]
     terms = image[0].size * len(axes)
     limits = jnp.finfo(fast.dtype)
     root, smallest = 2.0 ** (limits.minexp // 2), float(limits.tiny)
-    lost = jnp.minimum(root, smallest / _scales_per_image(scale, len(fast)).min(1))
+    lost = jnp.minimum(root, smallest / _deltas_per_image(delta, len(fast)).min(1))
     is_exact = jnp.isfinite(fast) & (fast > terms * (lost / limits.eps))
 
     # One image at a time: this is rare, so that memory matters more than speed.
@@ -56,10 +56,10 @@ def exact(fast: jax.Array, penalty, images, parameters, axes) -> jax.Array:
     )
 
 
-def factor_of_mean(totals, scale, image) -> jax.Array:
+def factor_of_mean(totals, delta, image) -> jax.Array:
     """For each image a power of two that brings its differences near to 1."""
     mean = jnp.maximum(
-        totals / image[0].size, _scales_per_image(scale, len(totals)).max(1)
+        totals / image[0].size, _deltas_per_image(delta, len(totals)).max(1)
     )
     finite = jnp.isfinite(mean)  # or a pixel is infinite, or the sum of all
     size = lax.cond(
@@ -77,14 +77,14 @@ def factor_per_row(factor: jax.Array, rows: jax.Array) -> jax.Array:
     return each.reshape(-1, *[1] * (rows.ndim - 1))
 
 
-def rescaled_scale(scale: jax.Array, factor: jax.Array) -> jax.Array:
-    """The scale times the factor, with a square that is not 0.
+def rescaled_delta(delta: jax.Array, factor: jax.Array) -> jax.Array:
+    """The delta times the factor, with a square that is not 0.
 
-    XLA rewrites (c f)(c f), for a scale c that is a constant, to (c c)(f f), which may
+    XLA rewrites (c f)(c f), for a delta c that is a constant, to (c c)(f f), which may
     be 0: the bounds keep it from that, too.
     """
-    limits = jnp.finfo(scale.dtype)
-    return jnp.clip(scale * factor, 2.0 ** (limits.minexp // 2), limits.max)
+    limits = jnp.finfo(delta.dtype)
+    return jnp.clip(delta * factor, 2.0 ** (limits.minexp // 2), limits.max)
 
 
 def _factor(size: jax.Array) -> jax.Array:
@@ -97,11 +97,11 @@ def _factor(size: jax.Array) -> jax.Array:
     return power_of_two_near(jnp.where(size > 0, near, 1))[1]
 
 
-def _scales_per_image(scale: jax.Array, images: int) -> jax.Array:
-    """The scales of each image, `[B, ...]`; of one for all, `[1, 1]`."""
-    return scale.reshape(images, -1) if scale.ndim else scale.reshape(1, 1)
+def _deltas_per_image(delta: jax.Array, images: int) -> jax.Array:
+    """The deltas of each image, `[B, ...]`; of one for all, `[1, 1]`."""
+    return delta.reshape(images, -1) if delta.ndim else delta.reshape(1, 1)
 
 
 def _largest_finite(image: jax.Array) -> jax.Array:
-    sizes = jnp.abs(wide(image))
+    sizes = jnp.abs(upcast(image))
     return jnp.where(jnp.isfinite(sizes), sizes, 0).max(tuple(range(1, image.ndim)))

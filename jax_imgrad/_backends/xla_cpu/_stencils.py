@@ -1,118 +1,136 @@
-"""Stencils: far from the border in long rows; near to it apart, and written over."""
+"""Stencils: one loop over long rows; outputs near a border are computed separately."""
 
+import functools
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
-from jax_imgrad._backends.xla import sums_of_products
-from jax_imgrad._backends.xla_cpu._rows import apart, rows_of
-from jax_imgrad._bands import (
-    Product,
-    apply,
-    apply_inside,
+from jax_imgrad._backends.xla import stencil_on_one_device, sum_of_stencils
+from jax_imgrad._backends.xla_cpu._rows import flat_sizes, materialize_rows
+from jax_imgrad._banded import scale
+from jax_imgrad._differences import shift_at_once
+from jax_imgrad._dtypes import accumulator, upcast
+from jax_imgrad._stencils import (
+    Maps,
+    SeparableStencil,
+    Stencil1D,
     borders_of,
     count_taps,
-    in_turn,
+    interior_taps,
+    passes,
 )
-from jax_imgrad._dtypes import wide
-from jax_imgrad._shift import shift_at_once
+
+_NO_STENCIL = Stencil1D((), "constant")
+
+# The sum of stencils applied to images; of a result, or of a pass of one.
+Sum = Sequence[tuple[SeparableStencil, jax.Array]]
 
 
-def stencil(
-    images: Sequence[jax.Array],
-    maps: Sequence[Sequence[Product]],
-    stacked: bool = False,
-) -> list[jax.Array]:
-    """Each result in one loop; or all in one, stacked along a last axis."""
-    sums = [[*map(_last_in_turn, row, images)] for row in maps]
-    loops = [sums] if stacked else [[terms] for terms in sums]
-    return [_in_one_loop(some, images[0]) for some in loops]
+def stencil(images: Sequence[jax.Array], maps: Maps, stacked: bool) -> list[jax.Array]:
+    """Each result in one loop; or all of them in one, stacked along a last axis."""
+    # A difference of two pixels is as fast with its border.
+    if max(count_taps(one) for row in maps for one in row) <= 2:
+        return stencil_on_one_device(images, maps, stacked)
+    sums = [[*map(_last_pass, row, images)] for row in maps]
+    loops = [sums] if stacked else [[one] for one in sums]
+    return [_in_one_loop(some, images[0].dtype) for some in loops]
 
 
-def _last_in_turn(product, image):
-    """What of a product one loop applies, and the image that earlier loops make."""
-    *first, last = in_turn(product)
+def _last_pass(
+    stencil: SeparableStencil, image: jax.Array
+) -> tuple[SeparableStencil, jax.Array]:
+    """The last pass of a stencil, and the image that the passes before it make."""
+    *first, last = passes(stencil, count_taps(stencil))
     for one in first:
-        image = wide(image)
-        image = _in_one_loop([[(one, image)]], image)
+        image = upcast(image)
+        image = _in_one_loop([[(one, image)]], image.dtype)
     return last, image
 
 
-def _in_one_loop(sums, like):
-    """The sum of products times images; or several, stacked."""
-    shape = like.shape
-    products = [product for terms in sums for product, _ in terms]
-    borders = borders_of(products)
+def _in_one_loop(sums: Sequence[Sum], dtype: np.dtype) -> jax.Array:
+    """The sum; or several, stacked."""
+    stencils = [one for terms in sums for one, _ in terms]
+    shape = sums[0][0][1].shape
+    borders = borders_of(stencils)
     short = any(shape[axis] < 2 * border for axis, border in borders.items())
-    # A difference of two pixels is as fast with its border.
-    if short or 0 in shape or max(map(count_taps, products)) <= 2:
-        return _at_once(sums, like.dtype)
-    result = _far_from_borders(sums, like, borders)
+    if short or 0 in shape:
+        return _with_borders(sums)
+    result = _interior(sums, dtype, borders)
     for i, (axis, border) in enumerate(borders.items(), start=1):
-        # Computed from the ends of the images alone, and written over. XLA for CPU
-        # would otherwise compute each end by itself, in more loops that store more.
-        ends = [[(p, _ends(x, axis, 2 * border)) for p, x in terms] for terms in sums]
-        near = lax.optimization_barrier(_at_once(ends, like.dtype))
+        margins = {dict(one).get(axis, _NO_STENCIL).margin for one in stencils}
+        if margins == {(border, border)}:
+            continue  # there is no output near these borders
+        # The outputs near the borders, from the ends of the images alone. Materialized:
+        # XLA for CPU would otherwise compute each end in a loop of its own.
+        ends = [[(one, _ends(x, axis, 2 * border)) for one, x in sum] for sum in sums]
+        near = lax.optimization_barrier(_with_borders(ends))
         width = result.shape[i] // shape[axis] * border
-        box = (*result.shape[:i], width, *result.shape[i + 1 :])
-        for rows, at in (
+        window = (*result.shape[:i], width, *result.shape[i + 1 :])
+        for rows, start in (
             (slice(border), 0),
             (slice(-border, None), result.shape[i] - width),
         ):
-            part = near[(slice(None),) * axis + (rows,)].reshape(box)
-            start = [at if j == i else 0 for j in range(result.ndim)]
-            result = lax.dynamic_update_slice(result, part, start)
-    rest = result.shape[1 + len(borders) :]
+            part = near[(slice(None),) * axis + (rows,)].reshape(window)
+            at = [start if j == i else 0 for j in range(result.ndim)]
+            result = lax.dynamic_update_slice(result, part, at)
+    stacked = result.shape[1 + len(borders) :]
     # XLA for CPU would otherwise fuse the reshape into the loop that reads the result,
     # or into the last that writes over it, and store or copy an image more.
-    return lax.optimization_barrier(apart(result).reshape(*shape, *rest))
+    result = materialize_rows(result).reshape(*shape, *stacked)
+    return lax.optimization_barrier(result)
 
 
-def _far_from_borders(sums, like, borders):
-    """The sums in rows, zero near to the borders."""
-    sizes, steps = rows_of(like.shape, tuple(borders))
-    widths = [
-        border * step for border, step in zip(borders.values(), steps, strict=True)
+def _interior(
+    sums: Sequence[Sum], dtype: np.dtype, borders: dict[int, int]
+) -> jax.Array:
+    """The sums in flattened axes, zero near the borders."""
+    shape = sums[0][0][1].shape
+    sizes, strides = flat_sizes(shape, tuple(borders))
+    margins = [
+        border * stride
+        for border, stride in zip(borders.values(), strides, strict=True)
     ]
+    wide = accumulator(dtype)
 
-    def pixels(image, there):
-        moved = [there[axis] * step for axis, step in zip(borders, steps, strict=True)]
-        box = [
-            slice(width + by, size - width + by)
-            for width, by, size in zip(widths, moved, sizes, strict=True)
-        ]
-        return wide(image.reshape(-1, *sizes)[:, *box])
+    def at(image: jax.Array, offsets: dict[int, int]) -> jax.Array:
+        """The image at the pixels `offsets` away from those inside the margins."""
+        window = []
+        for axis, stride, margin, size in zip(
+            borders, strides, margins, sizes, strict=True
+        ):
+            by = offsets.get(axis, 0) * stride
+            window.append(slice(margin + by, size - margin + by))
+        return image.reshape(-1, *sizes)[:, *window].astype(wide)
 
-    inside = _one_array(
-        sums_of_products(
-            lambda product, image: apply_inside(product, image, pixels),
-            sums,
-            like.dtype,
-        )
-    )
-    around = [(width, width, 0) for width in (0, *widths)]
-    around += [(0, 0, 0)] * (inside.ndim - len(around))
-    return lax.pad(inside, jnp.zeros((), like.dtype), around)
+    def total(terms: Sum) -> jax.Array:
+        taps = [(image, *tap) for one, image in terms for tap in interior_taps(one)]
+        pixels = [at(image, offsets) for image, offsets, _ in taps]
+        weights = [weight for _, _, weight in taps]
+        return functools.reduce(jnp.add, map(scale, pixels, weights)).astype(dtype)
+
+    inside = _stack([total(terms) for terms in sums])
+    padding = [(margin, margin, 0) for margin in (0, *margins)]
+    padding += [(0, 0, 0)] * (inside.ndim - len(padding))
+    return lax.pad(inside, jnp.zeros((), dtype), padding)
 
 
-def _at_once(sums, dtype):
+def _with_borders(sums: Sequence[Sum]) -> jax.Array:
     """The sums in the form of the definition, with shifts of the images themselves."""
-    return _one_array(
-        sums_of_products(
-            lambda product, image: apply(product, wide(image), shift_at_once),
-            sums,
-            dtype,
-        )
-    )
+    results = []
+    for terms in sums:
+        stencils, images = zip(*terms, strict=True)
+        results.append(sum_of_stencils(stencils, images, shift_at_once))
+    return _stack(results)
 
 
-def _one_array(results):
+def _stack(results: Sequence[jax.Array]) -> jax.Array:
     return results[0] if len(results) == 1 else jnp.stack(results, axis=-1)
 
 
-def _ends(image, axis, rows):
+def _ends(image: jax.Array, axis: int, rows: int) -> jax.Array:
     """An image of so many rows at each end."""
     ends = [
         image[(slice(None),) * axis + (s,)] for s in (slice(rows), slice(-rows, None))

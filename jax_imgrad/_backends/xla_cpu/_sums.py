@@ -13,8 +13,8 @@ from jax import lax
 
 from jax_imgrad._backends import xla
 from jax_imgrad._backends.xla_cpu._range import exact, squares_may_leave
-from jax_imgrad._backends.xla_cpu._rows import joined
-from jax_imgrad._dtypes import accumulator, wide
+from jax_imgrad._backends.xla_cpu._rows import flatten_axes
+from jax_imgrad._dtypes import accumulator
 from jax_imgrad._penalties import Coupled
 from jax_imgrad._types import Penalty
 
@@ -25,10 +25,10 @@ _MOST_CHANNELS = 4  # to be read side by side: of each, all the numbers are read
 
 
 @dataclasses.dataclass(frozen=True)
-class _Part:
-    """A box of an array, sliced once, as it is read.
+class _Window:
+    """A window of an array, or a number. It is sliced once, when it is read.
 
-    Sliced before, and again, it would be stored: so does the XLA of JAX 0.10.
+    XLA of JAX 0.10 would materialize a slice that is sliced again.
     """
 
     array: jax.Array
@@ -38,19 +38,17 @@ class _Part:
     def shape(self) -> tuple[int, ...]:
         return tuple(len(range(s.start, s.stop)) for s in self.slices)
 
-    def cut(self, axis: int, start: int, stop: int, stride: int = 1) -> "_Part":
-        """From `start` to `stop` of the box; a part with a stride is not cut again."""
+    def cut(self, axis: int, start: int, stop: int, stride: int = 1) -> "_Window":
+        """The part from `start` to `stop`. A window with a stride is not cut again."""
         if not self.slices:
             return self
         first = self.slices[axis].start
         slices = list(self.slices)
         slices[axis] = slice(first + start, first + stop, stride)
-        return _Part(self.array, tuple(slices))
+        return _Window(self.array, tuple(slices))
 
     def read(self) -> jax.Array:
-        """In the dtype to accumulate in; a mask or a number as it is."""
-        part = self.array[self.slices] if self.slices else self.array
-        return part if part.dtype == bool else wide(part)
+        return self.array[self.slices] if self.slices else self.array
 
 
 def functional(
@@ -70,7 +68,7 @@ def functional(
             channels = shape[-1]
         else:
             images, parameters = xla.channels_of(images[0], parameters)
-    rows = joined(images, parameters, axes)
+    rows = flatten_axes(images, parameters, axes)
 
     def total(penalty):
         return _sum_in_rows(penalty, *rows, channels).reshape(shape[0], -1).sum(1)
@@ -80,42 +78,52 @@ def functional(
     return total(penalty)
 
 
-def _sum_in_rows(penalty, images, parameters, steps, channels):
-    total = jnp.zeros(images[0].shape[0], accumulator(images[0].dtype)).real
-    for has_next in itertools.product((True, False), repeat=len(steps)):
-        box = functools.partial(_box, steps=steps, has_next=has_next, channels=channels)
-        windows = [(image, c) for image in images for c in range(channels)]
-        here = [box(image, channel=c) for image, c in windows]
+def _sum_in_rows(penalty, images, parameters, strides, channels):
+    """The sum of the penalty over each of `[B', ...]` images, `[B']`.
+
+    Pixels are split by the axes along which they have a next one: inside each part,
+    loops have no branches.
+    """
+    dtype = accumulator(images[0].dtype)
+    total = jnp.zeros(images[0].shape[0], dtype).real
+    for has_next in itertools.product((True, False), repeat=len(strides)):
+        window = functools.partial(
+            _window, strides=strides, has_next=has_next, channels=channels
+        )
+        read = [(image, channel) for image in images for channel in range(channels)]
+        here = [window(image, channel=channel) for image, channel in read]
         nexts = [
             [
-                box(image, channel=c, shifted=axis) if moves else None
+                window(image, channel=channel, next_along=axis) if moves else None
                 for axis, moves in enumerate(has_next, start=1)
             ]
-            for image, c in windows
+            for image, channel in read
         ]
-        pixels = (here, nexts, [*map(box, parameters)])
+        pixels = (here, nexts, [*map(window, parameters)])
         if 0 not in here[0].shape:
-            total += _sum(functools.partial(_values, penalty), pixels, channels)
+            total += _sum(functools.partial(_values, penalty, dtype), pixels, channels)
     return total
 
 
-def _values(penalty, pixels):
+def _values(penalty, dtype, pixels):
     """The penalty at pixels, of which some have a next one along each axis."""
     here, nexts, parameters = pixels
     differences = []
-    for part, along in zip(here, nexts, strict=True):
-        pixel = part.read()
+    for window, along in zip(here, nexts, strict=True):
+        pixel = window.read().astype(dtype)
         zero = jnp.zeros_like(pixel)
-        differences.append([zero if n is None else n.read() - pixel for n in along])
+        differences.append(
+            [zero if n is None else n.read().astype(dtype) - pixel for n in along]
+        )
     return penalty(differences, [parameter.read() for parameter in parameters])
 
 
-def _sum(values: Callable[[Any], jax.Array], parts: Any, every: int) -> jax.Array:
-    """The sums, over all axes but the first, of a function of parts of one shape.
+def _sum(values: Callable[[Any], jax.Array], windows: Any, every: int) -> jax.Array:
+    """The sums, over all axes but the first, of a function of windows of one shape.
 
-    Of the last axis, only every so many-th number counts, from the first one on.
+    Along the last axis, only one number in `every` counts, from the first one on.
     """
-    shape = jax.tree.leaves(parts)[0].shape
+    shape = jax.tree.leaves(windows)[0].shape
     last = len(shape) - 1
     axis = max(range(1, last), key=shape.__getitem__, default=last)
     axis = axis if shape[axis] >= _TERMS else last
@@ -125,11 +133,11 @@ def _sum(values: Callable[[Any], jax.Array], parts: Any, every: int) -> jax.Arra
     if axis == last:
         rows -= rows % every
     if math.prod(shape) <= _FEW or rows == 0:
-        return values(parts)[..., ::every].sum(tuple(range(1, len(shape))))
+        return values(windows)[..., ::every].sum(tuple(range(1, len(shape))))
     done = terms * loops * rows
 
     def cut(*span):
-        return jax.tree.map(lambda part: part.cut(axis, *span), parts)
+        return jax.tree.map(lambda window: window.cut(axis, *span), windows)
 
     def term(i):
         if axis == last:
@@ -151,20 +159,24 @@ def _sum(values: Callable[[Any], jax.Array], parts: Any, every: int) -> jax.Arra
     return total + _sum(values, cut(done, shape[axis]), every)
 
 
-def _box(array, steps, has_next, channels, channel=0, shifted=0):
-    """The pixels that have a next one along some axes, and along the others are last.
+def _window(array, strides, has_next, channels, channel=0, next_along=0):
+    """The pixels that have a next one along some axes, and are last along the others.
 
-    Or, if `shifted` is an axis, those that are their next ones along it. The box of one
-    of several `channels` is that row from this channel on: side by side, at the number
-    `k * channels`, the boxes hold the channels of pixel k. The numbers between mix two
-    pixels, and are not counted.
+    With `next_along`, their next pixels along that axis instead. Of several `channels`,
+    the window begins at one `channel`, and ends as many numbers earlier: then number
+    `k * channels` of each window belongs to pixel k, for all channels. The numbers in
+    between mix two pixels, and are not counted.
     """
-    box = _Part(array, tuple(slice(0, size) for size in array.shape))
-    for axis, (step, moves) in enumerate(zip(steps, has_next, strict=True), start=1):
-        if array.ndim:
-            size = array.shape[axis]
-            others = channels - 1 if axis == len(steps) else 0
-            start, stop = (0, size - step) if moves else (size - step, size)
-            by = (channel if others else 0) + (step if axis == shifted else 0)
-            box = box.cut(axis, start + by, stop + by - others)
-    return box
+    window = _Window(array, tuple(slice(0, size) for size in array.shape))
+    if not array.ndim:
+        return window
+    last = len(strides)
+    for axis, (stride, moves) in enumerate(zip(strides, has_next, strict=True), 1):
+        size = array.shape[axis]
+        start, stop = (0, size - stride) if moves else (size - stride, size)
+        if axis == next_along:
+            start, stop = start + stride, stop + stride
+        if axis == last:
+            start, stop = start + channel, stop + channel - (channels - 1)
+        window = window.cut(axis, start, stop)
+    return window

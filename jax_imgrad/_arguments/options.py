@@ -5,14 +5,15 @@ import math
 import reprlib
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
-from jax_imgrad import _checks
+from jax_imgrad._arguments import arrays
+from jax_imgrad._jax import is_traced
+from jax_imgrad._types import Implementation
 
 
 def check_option(
@@ -38,6 +39,19 @@ def check_option(
     hint = f"; what is elsewhere {value!r} is {ours!r} here" if ours else ""
     hint = f"; write {ours!r}" if ours and ours == word else hint
     raise ValueError(f"{name} must be one of {names}, got {reprlib.repr(value)}{hint}")
+
+
+def check_implementation(implementation: Any) -> None:
+    """Raises ValueError unless it is None or the name of a back end."""
+    names = get_args(Implementation)
+    if implementation is None or (
+        isinstance(implementation, str) and implementation in names
+    ):
+        return
+    raise ValueError(
+        f"implementation must be None or one of {', '.join(map(repr, names))}, got "
+        f"{implementation!r}; None works everywhere"
+    )
 
 
 def check_bool(name: str, value: Any) -> None:
@@ -85,13 +99,9 @@ def as_integer_between(name: str, value: Any, least: int, most: int) -> int:
 
 def hint_if_traced(value: Any) -> str:
     """What to do about a number that is not known when the program is traced."""
-    if not _is_traced(value):
+    if not is_traced(value):
         return ""
     return ", which is traced; it must be known: list it in static_argnames of jax.jit"
-
-
-def _is_traced(value: Any) -> bool:
-    return isinstance(value, Tracer)
 
 
 def as_parameter(
@@ -117,12 +127,12 @@ def as_parameter(
             raise ValueError(f"{expected}, got {reprlib.repr(value)}{hint}")
         value = np.asarray(value)
     with np.errstate(all="ignore"):
-        given = _checks.as_array(name, value)  # if it is an array of numbers
+        given = arrays.as_array(name, value)  # if it is an array of numbers
     if given.dtype.kind in "bc":
         raise TypeError(f"{expected}, got an array of {given.dtype}")
-    if not _checks.broadcasts(given.shape, shape):
-        fits = functools.partial(_checks.broadcasts, to=shape)
-        remedy = _checks.shape_remedy(name, given, fits)
+    if not arrays.broadcasts(given.shape, shape):
+        fits = functools.partial(arrays.broadcasts, to=shape)
+        remedy = arrays.shape_remedy(name, given, fits)
         raise ValueError(
             f"{name} must broadcast to the shape of {of}, {shape}, got "
             f"{given.shape}{remedy}"
@@ -130,7 +140,7 @@ def as_parameter(
     value = value.reshape(()) if math.prod(value.shape) == 1 else value
     with np.errstate(all="ignore"):
         value = value.astype(dtype)
-    known = not (isinstance(value, jax.Array) and (value.ndim or _is_traced(value)))
+    known = not (isinstance(value, jax.Array) and (value.ndim or is_traced(value)))
     if known and not np.all((np.asarray(value) >= least) & (value < np.inf)):
         limits = "" if or_zero else f" ({least:.2g} or more in {dtype})"
         raise ValueError(f"{expected}{limits}, got {reprlib.repr(value)}")

@@ -1,0 +1,35 @@
+"""Every check of what a caller passes, and every sentence of its errors.
+
+`arrays.py` is about arrays, `options.py` about options of all kinds, and `stencils.py`
+about those of operators.
+"""
+
+from jax_imgrad._arguments.arrays import as_array as as_array
+from jax_imgrad._arguments.arrays import as_axes as as_axes
+from jax_imgrad._arguments.arrays import as_fields as as_fields
+from jax_imgrad._arguments.arrays import as_integers as as_integers
+from jax_imgrad._arguments.arrays import as_mask as as_mask
+from jax_imgrad._arguments.arrays import as_real_images as as_real_images
+from jax_imgrad._arguments.arrays import broadcasts as broadcasts
+from jax_imgrad._arguments.arrays import check_guide as check_guide
+from jax_imgrad._arguments.arrays import check_has_batch as check_has_batch
+from jax_imgrad._arguments.arrays import check_image_rank as check_image_rank
+from jax_imgrad._arguments.arrays import check_real as check_real
+from jax_imgrad._arguments.arrays import difference_dtype as difference_dtype
+from jax_imgrad._arguments.arrays import shape_remedy as shape_remedy
+from jax_imgrad._arguments.options import as_integer_between as as_integer_between
+from jax_imgrad._arguments.options import as_number as as_number
+from jax_imgrad._arguments.options import as_number_of_at_least as as_number_of_at_least
+from jax_imgrad._arguments.options import as_parameter as as_parameter
+from jax_imgrad._arguments.options import check_bool as check_bool
+from jax_imgrad._arguments.options import check_implementation as check_implementation
+from jax_imgrad._arguments.options import check_option as check_option
+from jax_imgrad._arguments.options import hint_if_traced as hint_if_traced
+from jax_imgrad._arguments.stencils import as_sigma as as_sigma
+from jax_imgrad._arguments.stencils import axis_specs as axis_specs
+from jax_imgrad._arguments.stencils import check_reflection as check_reflection
+from jax_imgrad._arguments.stencils import check_taps as check_taps
+from jax_imgrad._arguments.stencils import divergence_dtype as divergence_dtype
+from jax_imgrad._arguments.stencils import float_dtype as float_dtype
+from jax_imgrad._arguments.stencils import operator_and_scale as operator_and_scale
+from jax_imgrad._arguments.stencils import result_dtype as result_dtype
