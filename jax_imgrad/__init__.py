@@ -7,14 +7,37 @@ columns everywhere: `(dy, dx)`, `(H, W)`. Arrays are positional; every option is
 keyword, and `implementation`, the way to compute, is the last.
 """
 
-from jax_imgrad import losses as losses
-from jax_imgrad._derivatives import divergence as divergence
-from jax_imgrad._derivatives import laplacian as laplacian
-from jax_imgrad._derivatives import second_derivatives as second_derivatives
-from jax_imgrad._derivatives import spatial_gradient as spatial_gradient
-from jax_imgrad._features import gradient_magnitude as gradient_magnitude
-from jax_imgrad._features import gradient_orientation as gradient_orientation
-from jax_imgrad._features import structure_tensor as structure_tensor
-from jax_imgrad._tf_image import image_gradients as image_gradients
-from jax_imgrad._tf_image import sobel_edges as sobel_edges
-from jax_imgrad._tf_image import total_variation as total_variation
+from jax_imgrad import losses, typing
+from jax_imgrad._derivatives import (
+    divergence,
+    laplacian,
+    second_derivatives,
+    spatial_gradient,
+)
+from jax_imgrad._features import (
+    gradient_magnitude,
+    gradient_orientation,
+    structure_tensor,
+)
+from jax_imgrad._tf_image import image_gradients, sobel_edges, total_variation
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "divergence",
+    "gradient_magnitude",
+    "gradient_orientation",
+    "image_gradients",
+    "laplacian",
+    "losses",
+    "second_derivatives",
+    "sobel_edges",
+    "spatial_gradient",
+    "structure_tensor",
+    "total_variation",
+    "typing",
+]
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -26,7 +26,8 @@ import numpy as np
 from jax import lax
 
 from jax_imgrad._differences import per_row, zero_margin
-from jax_imgrad._stencils import Boundary, SeparableStencil, Stencil1D, passes
+from jax_imgrad._stencils import SeparableStencil, Stencil1D, passes
+from jax_imgrad.typing import Boundary
 
 # `shifted(image, {axis: offset})` is `image[i + offset]`, and 0 beyond the border.
 Shifted = Callable[[jax.Array, Mapping[int, Any]], jax.Array]

@@ -8,33 +8,42 @@ Each is a linear map, a stencil along some axes, and shares these options:
 - `where`, which pixels are valid: an output counts if all its taps are.
 """
 
+from __future__ import annotations
+
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
-from jaxtyping import Array, Shaped
+from jaxtyping import Array, Bool, Shaped
 
 from jax_imgrad import _arguments, _stencils
-from jax_imgrad._arguments.stencils import Boundaries, Spacing
 from jax_imgrad._dtypes import accumulator
-from jax_imgrad._kernels import Operator, Scale
 from jax_imgrad._linear import stencil
 from jax_imgrad._masks import valid_outputs, without_invalid
 from jax_imgrad._stencils import SeparableStencil, negative, transpose
-from jax_imgrad._types import Implementation, Numbers
+from jax_imgrad.typing import (
+    Axes,
+    Boundaries,
+    Implementation,
+    Numbers,
+    Operator,
+    Scale,
+    Spacing,
+)
 
 
 def spatial_gradient(
     x: Shaped[Numbers, "..."],
     *,
     operator: Operator = "forward",
-    axes: tuple[int, ...] = (-3, -2),
+    axes: Axes = (-3, -2),
     boundary: Boundaries = "interior",
     spacing: Spacing = 1.0,
     scale: Scale = "derivative",
-    where: Shaped[Numbers, "..."] | None = None,
+    where: Bool[Numbers, "..."] | None = None,
     dtype: DTypeLike | None = None,
     implementation: Implementation | None = None,
 ) -> tuple[Shaped[Array, "..."], ...]:
@@ -70,20 +79,23 @@ def spatial_gradient(
     Args:
       x: an array of any rank, of JAX or NumPy. Any axis may be sharded.
       operator: one of the above.
-      axes: along which to differentiate; the others are so many images.
+      axes: the axes to differentiate along, an integer or a sequence of integers, in
+        the order of the results. The others are batch axes.
       boundary: what lies beyond the border, in the words of NumPy: `"edge"`
         (a a|a b c), `"reflect"` (c b|a b c), `"symmetric"` (b a|a b c), `"wrap"`
         (b c|a b c), `"constant"` (0 0|a b c). Or `"interior"`: the *result* is
-        exactly 0 where a tap is missing. One, or one for each of the `axes`.
-      spacing: h, the distance of two pixels: a number, or one for each of the `axes`.
+        exactly 0 where a tap is missing. One name for all `axes`, or a sequence of one
+        for each.
+      spacing: h, the distance between neighboring pixels: a positive number, or a
+        sequence or an array of one for each of the `axes`.
       scale: `"derivative"`, which divides the taps so that the derivative of a ramp is
         its slope; or `"raw"`, the taps as above, as OpenCV, SciPy and TensorFlow.
       where: which pixels are valid, as bools that broadcast to `x`. A result counts if
         all pixels that it is made of are valid, and is 0 if not. What lies in others,
         NaN too, reaches neither value nor derivative.
-      dtype: in which to compute, and of the results. By default that of `x` for floats;
-        for integers, where all taps are whole, the smallest signed ones that hold every
-        result (uint8 gives int16), and float32 where they are not.
+      dtype: the dtype of the results. Defaults to `x.dtype` for floating and complex
+        images; for integers to the smallest signed integer dtype that holds every
+        result (uint8 gives int16) if all taps are whole numbers, else to float32.
       implementation: None, which is `"xla_cpu"` in a program for one CPU,
         `"xla_at_once"` for one other device, and `"xla"` for several; or a name.
 
@@ -127,11 +139,11 @@ def second_derivatives(
     x: Shaped[Numbers, "..."],
     *,
     operator: Operator = "central",
-    axes: tuple[int, ...] = (-3, -2),
+    axes: Axes = (-3, -2),
     boundary: Boundaries = "interior",
     spacing: Spacing = 1.0,
     scale: Scale = "derivative",
-    where: Shaped[Numbers, "..."] | None = None,
+    where: Bool[Numbers, "..."] | None = None,
     dtype: DTypeLike | None = None,
     implementation: Implementation | None = None,
 ) -> tuple[Shaped[Array, "..."], ...]:
@@ -147,7 +159,7 @@ def second_derivatives(
     Args:
       x: an array of any rank, of JAX or NumPy. Any axis may be sharded.
       operator: as for :func:`spatial_gradient`.
-      axes: along which to differentiate.
+      axes: as for :func:`spatial_gradient`.
       boundary: as for :func:`spatial_gradient`.
       spacing: as for :func:`spatial_gradient`.
       scale: as for :func:`spatial_gradient`.
@@ -189,10 +201,10 @@ def second_derivatives(
 def laplacian(
     x: Shaped[Numbers, "..."],
     *,
-    axes: tuple[int, ...] = (-3, -2),
+    axes: Axes = (-3, -2),
     boundary: Boundaries = "edge",
     spacing: Spacing = 1.0,
-    where: Shaped[Numbers, "..."] | None = None,
+    where: Bool[Numbers, "..."] | None = None,
     dtype: DTypeLike | None = None,
     implementation: Implementation | None = None,
 ) -> Shaped[Array, "..."]:
@@ -206,7 +218,7 @@ def laplacian(
 
     Args:
       x: an array of any rank, of JAX or NumPy. Any axis may be sharded.
-      axes: along which to differentiate.
+      axes: as for :func:`spatial_gradient`.
       boundary: as for :func:`spatial_gradient`.
       spacing: as for :func:`spatial_gradient`.
       where: as for :func:`spatial_gradient`.
@@ -244,14 +256,14 @@ def laplacian(
 
 
 def divergence(
-    gradients: tuple[Shaped[Numbers, "..."], ...] | list[Shaped[Numbers, "..."]],
+    gradients: Sequence[Shaped[Numbers, "..."]],
     *,
     operator: Operator = "forward",
-    axes: tuple[int, ...] = (-3, -2),
+    axes: Axes = (-3, -2),
     boundary: Boundaries = "interior",
     spacing: Spacing = 1.0,
     scale: Scale = "derivative",
-    where: Shaped[Numbers, "..."] | None = None,
+    where: Bool[Numbers, "..."] | None = None,
     dtype: DTypeLike | None = None,
     implementation: Implementation | None = None,
 ) -> Shaped[Array, "..."]:
@@ -276,8 +288,8 @@ def divergence(
 
     Args:
       gradients: `(dy, dx)`, as :func:`image_gradients` and :func:`spatial_gradient`
-        return it: for each of the `axes` an array of JAX or NumPy, all of one shape and
-        dtype.
+        return it: a sequence with one array of JAX or NumPy for each of the `axes`, all
+        of one shape and dtype.
       operator: as for :func:`spatial_gradient`.
       axes: as for :func:`spatial_gradient`.
       boundary: as for :func:`spatial_gradient`.
@@ -297,7 +309,7 @@ def divergence(
     Raises:
       ValueError: if the arrays have not one shape and dtype, or an option is none of
         its values.
-      TypeError: if `gradients` is not a tuple of as many arrays as `axes`, or of a
+      TypeError: if `gradients` is not a sequence of as many arrays as `axes`, or of a
         dtype that cannot be subtracted.
       NotImplementedError: if the implementation asked for cannot run here.
 

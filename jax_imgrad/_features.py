@@ -1,36 +1,46 @@
 """What is made of a gradient at each pixel: its length, its angle, its moments."""
 
+from __future__ import annotations
+
 import functools
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Bool, Float, Shaped
 
 from jax_imgrad import _arguments, _stencils
-from jax_imgrad._arguments.stencils import Boundaries, Spacing
 from jax_imgrad._derivatives import derivatives
 from jax_imgrad._dtypes import accumulator
-from jax_imgrad._kernels import Operator, Scale
 from jax_imgrad._linear import stencil
 from jax_imgrad._masks import ratio, valid_outputs
 from jax_imgrad._norms import angle, norm
 from jax_imgrad._platforms import materialize
 from jax_imgrad._stencils import SeparableStencil
-from jax_imgrad._types import Implementation, Numbers
+from jax_imgrad.typing import (
+    Axes,
+    Boundaries,
+    Implementation,
+    Number,
+    Numbers,
+    Operator,
+    Scale,
+    Spacing,
+)
 
 
 def gradient_magnitude(
     x: Shaped[Numbers, "..."],
     *,
     operator: Operator = "forward",
-    axes: tuple[int, ...] = (-3, -2),
+    axes: Axes = (-3, -2),
     boundary: Boundaries = "interior",
     spacing: Spacing = 1.0,
     scale: Scale = "derivative",
-    where: Shaped[Numbers, "..."] | None = None,
+    where: Bool[Numbers, "..."] | None = None,
     dtype: DTypeLike | None = None,
     implementation: Implementation | None = None,
 ) -> Float[Array, "..."]:
@@ -50,7 +60,8 @@ def gradient_magnitude(
       scale: as for :func:`spatial_gradient`.
       where: as for :func:`spatial_gradient`: the magnitude is 0 where a part of the
         gradient does not count.
-      dtype: of floats; by default that of `x`, and float32 for integers.
+      dtype: floating dtype of the result; defaults to `x.dtype`, or to float32 for
+        integers.
       implementation: None, which is `"xla_cpu"` in a program for one CPU,
         `"xla_at_once"` for one other device, and `"xla"` for several; or a name.
 
@@ -94,14 +105,14 @@ def gradient_orientation(
     x: Shaped[Numbers, "..."],
     *,
     operator: Operator = "forward",
-    axes: tuple[int, ...] = (-3, -2),
+    axes: Axes = (-3, -2),
     boundary: Boundaries = "interior",
     spacing: Spacing = 1.0,
     scale: Scale = "derivative",
-    where: Shaped[Numbers, "..."] | None = None,
+    where: Bool[Numbers, "..."] | None = None,
     dtype: DTypeLike | None = None,
     implementation: Implementation | None = None,
-) -> Float[Array, "..."] | tuple[Float[Array, "..."], ...]:
+) -> Float[Array, "..."] | Any:  # or a tuple, by the number of axes
     r"""The direction of the gradient at each pixel, in radians.
 
     .. math:: \theta_i = \operatorname{atan2}((\partial_y x)_i, (\partial_x x)_i)
@@ -163,13 +174,13 @@ def gradient_orientation(
 def structure_tensor(
     x: Shaped[Numbers, "..."],
     *,
-    sigma: float = 1.0,
+    sigma: Number = 1.0,
     operator: Operator = "forward",
-    axes: tuple[int, ...] = (-3, -2),
+    axes: Axes = (-3, -2),
     boundary: Boundaries = "interior",
     spacing: Spacing = 1.0,
     scale: Scale = "derivative",
-    where: Shaped[Numbers, "..."] | None = None,
+    where: Bool[Numbers, "..."] | None = None,
     dtype: DTypeLike | None = None,
     implementation: Implementation | None = None,
 ) -> tuple[Float[Array, "..."], ...]:
@@ -182,7 +193,8 @@ def structure_tensor(
 
     Args:
       x: a real array of any rank, of JAX or NumPy. Any axis may be sharded.
-      sigma: of the window, in pixels, which reaches to four of them.
+      sigma: standard deviation of the window in pixels, a number of at least 0.125. The
+        window is cut off at four sigma.
       operator: as for :func:`spatial_gradient`.
       axes: as for :func:`spatial_gradient`.
       boundary: as for :func:`spatial_gradient`, of the image and of the stencils; with

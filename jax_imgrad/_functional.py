@@ -24,11 +24,12 @@ import jax.numpy as jnp
 
 from jax_imgrad import _backends, _jax
 from jax_imgrad._dtypes import accumulator, derivative_dtype
-from jax_imgrad._types import Implementation, Penalty
+from jax_imgrad._types import PenaltyFunction
+from jax_imgrad.typing import Implementation
 
 
 def functional(
-    penalty: Penalty,
+    penalty: PenaltyFunction,
     images: Sequence[jax.Array],
     parameters: Sequence[jax.Array] = (),
     *,
@@ -38,7 +39,7 @@ def functional(
     """The sum of `penalty` over the pixels of each image.
 
     Args:
-      penalty: a pointwise function of the differences, see `_types.Penalty`; or
+      penalty: a pointwise function of the differences, see `_types.PenaltyFunction`; or
         `_penalties.Coupled`, of one image. It is part of the compiled program, so it
         must be one object from call to call.
       images: arrays of one shape `[B, ...]` and dtype.
@@ -72,7 +73,7 @@ def _match_arrays(operands: Sequence[jax.Array]) -> list[jax.Array]:
 def _compute_by(
     backend: _backends.Backend,
     *operands: jax.Array,
-    penalty: Penalty,
+    penalty: PenaltyFunction,
     count: int,
     axes: tuple[int, ...],
     with_gradient: bool,

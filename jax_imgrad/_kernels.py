@@ -8,24 +8,11 @@ of xy, are 1.
 
 import functools
 import math
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
-Operator = (
-    Literal[
-        "forward",
-        "backward",
-        "central",
-        "sobel",
-        "sobel5",
-        "sobel7",
-        "scharr",
-        "prewitt",
-        "farid",
-    ]
-    | tuple[Literal["gaussian"], float]
-)
+from jax_imgrad.typing import Operator, Scale
+
 NAMED: tuple[str, ...] = get_args(get_args(Operator)[0])
-Scale = Literal["derivative", "raw"]
 
 Taps = tuple[tuple[int, float], ...]  # offsets, and their weights
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from jax_imgrad import _backends, _jax
 from jax_imgrad._stencils import Maps, SeparableStencil, move_axes, transpose
-from jax_imgrad._types import Implementation
+from jax_imgrad.typing import Implementation
 
 
 def stencil(

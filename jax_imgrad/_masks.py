@@ -7,7 +7,6 @@ differences are selected again after: a NaN times zero would still be NaN.
 
 import functools
 from collections.abc import Sequence
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +17,9 @@ from jax_imgrad._differences import shift, shift_along
 from jax_imgrad._dtypes import accumulator, float_of
 from jax_imgrad._jax import jit_is_disabled
 from jax_imgrad._stencils import SeparableStencil, indicator
+from jax_imgrad.typing import Reduction
 
 Mask = jax.Array | None
-Reduction = Literal["mean", "sum"]  # over the pixels of each image
 
 
 def without_invalid(image: jax.Array, valid: Mask) -> jax.Array:

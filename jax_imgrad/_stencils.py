@@ -8,13 +8,11 @@ smoothing along each of the others. They commute, since each acts along its own 
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypeVar, get_args
+from typing import NamedTuple, TypeVar, get_args
 
-from jax_imgrad._kernels import Kernel, Operator, Scale, Taps, gaussian, kernel
+from jax_imgrad._kernels import Kernel, Taps, gaussian, kernel
+from jax_imgrad.typing import Boundary, Operator, Scale
 
-# NumPy's names and meanings; "constant" pads with zeros, and "interior" has no output
-# where a tap is missing.
-Boundary = Literal["interior", "constant", "edge", "reflect", "symmetric", "wrap"]
 BOUNDARIES: tuple[Boundary, ...] = get_args(Boundary)
 
 # With at most this many terms, a stencil reads the image at all its taps in one loop.

@@ -1,5 +1,7 @@
 """The functions of `tf.image`, value for value, on batches of images `[B, H, W, C]`."""
 
+from __future__ import annotations
+
 import functools
 
 import jax
@@ -13,7 +15,7 @@ from jax_imgrad._functional import functional
 from jax_imgrad._linear import stencil
 from jax_imgrad._penalties import Variation
 from jax_imgrad._stencils import AxisSpec
-from jax_imgrad._types import Image, Implementation, Numbers
+from jax_imgrad.typing import Image, Implementation, Numbers
 
 _AXES = (1, 2)  # of the rows and of the columns in [B, H, W, C]
 _IMAGE_GRADIENTS = _stencils.gradient(
@@ -114,8 +116,8 @@ def sobel_edges(
     Args:
       image: the batch of images, `[B, H, W, C]`, of JAX or NumPy, with at least two
         rows and two columns. Any axis may be sharded.
-      dtype: as for :func:`spatial_gradient`: of floats by default their own, of 8-bit
-        images int16.
+      dtype: as for :func:`spatial_gradient`; defaults to the dtype of floating images,
+        and to int16 for 8-bit images.
       implementation: None, which is `"xla_cpu"` in a program for one CPU,
         `"xla_at_once"` for one other device, and `"xla"` for several; or a name.
 

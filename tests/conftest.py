@@ -26,7 +26,7 @@ from jax.experimental.pallas import tpu as pltpu
 
 from jax_imgrad._backends import pallas_tpu
 from jax_imgrad._backends.xla_cpu import _gradients, _sums
-from jax_imgrad._types import Implementation
+from jax_imgrad.typing import Implementation
 
 # They record the answers of others, where these are installed, and hold no tests.
 collect_ignore_glob = ["*/record.py"]
@@ -47,7 +47,7 @@ def pytest_addoption(parser):
         "--require",
         action="append",
         default=[],
-        choices=["accelerators", "tensorflow", "peers"],
+        choices=["accelerators", "checkers", "tensorflow", "peers"],
         help="fail, instead of skipping, the tests of this optional part",
     )
 

@@ -1,10 +1,12 @@
 """Each sentence of the front door, in full; and every option of every function."""
 
+import collections
 import inspect
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import chex
 import jax
@@ -14,6 +16,8 @@ import pytest
 from test_conventions import PUBLIC
 
 import jax_imgrad as jig
+from jax_imgrad._arguments import old_names
+from jax_imgrad.typing import Boundary, Implementation
 
 BY_RANK = {
     0: "got 0 in shape ()",
@@ -406,15 +410,100 @@ def test_a_number_is_known(name, option):
         jax.jit(call)(2.0)
 
 
-@with_option("spacing")
-def test_spacing_of_each_axis_in_any_sequence(name):
-    image = np.random.default_rng(0).random((1, 4, 5, 2), "float32")
-    given = (image, image) if name == "divergence" else image
-    expected = jax.tree.leaves(PUBLIC[name](given, spacing=(1.0, 2.0)))
-    for spacing in ([1, 2], np.array([1.0, 2.0]), jnp.array([1, 2])):
-        found = jax.tree.leaves(PUBLIC[name](given, spacing=spacing))
+def given_to(name, count=2):
+    """Small random arrays for a function, and a gradient along `count` axes."""
+    image = np.random.default_rng(0).random((1, 4, 5, 2), "float32") + 1
+    return [(image,) * count] if name == "divergence" else [image] * len(ARRAYS[name])
+
+
+def same_results(name, given, option, values, **others):
+    """That a function takes each of the values for the first one."""
+    expected, *rest = (
+        jax.tree.leaves(PUBLIC[name](*given, **{option: value}, **others))
+        for value in values
+    )
+    for found in rest:
         for ours, other in zip(found, expected, strict=True):
             np.testing.assert_array_equal(ours, other)
+
+
+@with_option("axes")
+def test_axes_in_any_sequence_of_integers(name):
+    several = [
+        *((1, 2), [1, 2], range(1, 3), collections.UserList([1, 2]), (-3, -2)),
+        *((np.int64(1), np.uint8(2)), np.array([1, 2]), jnp.array([1, 2])),
+    ]
+    same_results(name, given_to(name), "axes", several)
+
+
+@with_option("axes")
+def test_one_axis_needs_no_sequence(name):
+    one = [(2,), [2], 2, -2, np.int64(2), np.array(2), jnp.int32(2)]
+    if name == "gradient_orientation":
+        for axes in one:
+            refuses(ValueError, "^axes must be two or more", name, axes=axes)
+    else:
+        same_results(name, given_to(name, 1), "axes", one)
+
+
+@with_option("spacing")
+def test_spacing_in_any_sequence_of_numbers(name):
+    each = [
+        *((1, 2), [1.0, 2.0], range(1, 3), collections.UserList([1, 2])),
+        *((np.float32(1), np.int64(2)), (np.array(1.0), jnp.float32(2))),
+        *(np.array([1.0, 2.0]), np.float16([1, 2]), jnp.array([1, 2])),
+    ]
+    same_results(name, given_to(name), "spacing", each)
+    one = [2, 2.0, np.float32(2), np.int64(2), np.array(2), jnp.float32(2), (2, 2)]
+    same_results(name, given_to(name), "spacing", one)
+
+
+@with_option("boundary")
+def test_boundary_in_any_sequence_of_names(name):
+    each = [("edge", "wrap"), ["edge", "wrap"], collections.UserList(["edge", "wrap"])]
+    same_results(name, given_to(name), "boundary", each)
+    same_results(name, given_to(name), "boundary", ["edge", ("edge", "edge")])
+    words = "^boundary must be one for all axes, or one for each of the 2, got "
+    refuses(ValueError, words, name, boundary=["edge"])
+
+
+def test_gradients_in_any_sequence():
+    (pair,) = given_to("divergence")
+    expected = jig.divergence(pair)
+    for sequence in ([*pair], collections.UserList(pair)):
+        np.testing.assert_array_equal(jig.divergence(sequence), expected)
+
+
+# Names of earlier versions.
+
+
+def test_an_old_value_is_refused_with_the_present_one():
+    assert old_names.VALUES.keys() == {"boundary", "implementation"}
+    takes = {"boundary": get_args(Boundary), "implementation": get_args(Implementation)}
+    for option, values in old_names.VALUES.items():
+        for old, new in values.items():
+            assert new in takes[option]
+            if old in takes[option]:
+                continue
+            words = rf"^{option} must be .*, got '{old}'; '{old}' is now '{new}'"
+            for name in has(option):
+                refuses(ValueError, words, name, **{option: old})
+
+
+@with_option("boundary")
+def test_the_old_boundary_of_no_output_is_not_zero_padding(name):
+    words = "'zero' is now 'interior'; zeros beyond the border are 'constant'$"
+    refuses(ValueError, words, name, boundary="zero")
+    refuses(ValueError, words, name, boundary=("edge", "zero"))
+
+
+@with_option("delta")
+def test_the_old_name_of_delta(name):
+    *_, plain = name.split(".")
+    words = f"^{plain} has no option scale; it is delta$"
+    refuses(TypeError, words, name, scale=1.0)
+    refuses(TypeError, words, name, scale=None, delta=1.0)
+    refuses(TypeError, "unexpected keyword argument 'scales'$", name, scales=1.0)
 
 
 @with_option("spacing")

@@ -1,6 +1,7 @@
 """The house rules, as tests."""
 
 import ast
+import importlib.metadata
 import inspect
 import re
 from pathlib import Path
@@ -17,8 +18,9 @@ PUBLIC = {
     f"{prefix}{name}": function
     for prefix, module in {"": jig, "losses.": jig.losses}.items()
     for name, function in vars(module).items()
-    if inspect.isfunction(function)
+    if inspect.isfunction(function) and not name.startswith("_")
 }
+MODULES = {"jig": jig, "losses": jig.losses, "typing": jig.typing}
 
 # Computed in one way, which no back end has a part in.
 WITHOUT_IMPLEMENTATION = {"losses.laplacian_edge", "losses.scale_and_shift"}
@@ -26,8 +28,9 @@ WITHOUT_IMPLEMENTATION = {"losses.laplacian_edge", "losses.scale_and_shift"}
 # From the lowest: a module imports only from lower layers, and not from its neighbors.
 # A folder is one module here, but each back end is one of its own.
 LAYERS = [
-    {"_jax", "_types", "_dtypes", "_platforms", "_norms", "_kernels", "_differences"},
-    {"_stencils", "_penalties"},
+    {"typing", "_jax", "_types", "_dtypes", "_platforms", "_norms", "_differences"},
+    {"_kernels", "_penalties"},
+    {"_stencils"},
     {"_banded", "_arguments"},
     {"_masks", "_backends.xla"},
     {"_backends.xla_cpu", "_backends.pallas_tpu"},
@@ -100,7 +103,7 @@ def test_imports_that_point_up_are_found(number):
 
 def test_the_readme_lists_the_files_by_layers():
     rows = re.findall(
-        r"^\| (`_.*?|`losses/`) \|", (ROOT / "README.md").read_text(), re.M
+        r"^\| (`_.*?|`losses/`|`typing.py`) \|", (ROOT / "README.md").read_text(), re.M
     )
     listed = [re.findall(r"`(\w+)(?:\.py|/)`", row) for row in rows]
     names = [name for row in listed for name in row]
@@ -197,9 +200,43 @@ def test_sizes(file):
 
 
 def test_the_package_has_no_logic_in_init():
+    """Imports, and `__version__`, `__all__` and `__dir__`."""
     for file in {*PACKAGE.rglob("__init__.py")} - {REGISTRY}:
-        body = ast.parse(file.read_text()).body
-        assert all(isinstance(node, ast.Expr | ast.ImportFrom) for node in body)
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.Assign):
+                assert re.fullmatch(r"__\w+__", node.targets[0].id)
+                ast.literal_eval(node.value)
+            elif isinstance(node, ast.FunctionDef):
+                assert node.name == "__dir__"
+                assert isinstance(node.body[0], ast.Return)
+            else:
+                assert isinstance(node, ast.Expr | ast.ImportFrom)
+
+
+def test_the_version_is_that_of_the_installed_package():
+    assert jig.__version__ == importlib.metadata.version("jax-imgrad")
+
+
+@pytest.mark.parametrize("module", MODULES.values(), ids=MODULES.keys())
+def test_dir_shows_what_is_public(module):
+    shown = {name for name in dir(module) if not name.startswith("__")}
+    assert shown == {*module.__all__}
+    assert sorted(module.__all__) == module.__all__
+    imported = {}
+    exec(f"from {module.__name__} import *", imported)
+    assert imported.keys() - {"__builtins__"} == shown
+
+
+def test_every_public_function_is_in_all_of_one_module():
+    """Under one name: there are no aliases."""
+    functions = [
+        getattr(module, name)
+        for module in MODULES.values()
+        for name in module.__all__
+        if inspect.isfunction(getattr(module, name))
+    ]
+    assert len({*functions}) == len(functions) == len(PUBLIC)
+    assert {*functions} == {*PUBLIC.values()}
 
 
 def test_public_names():

@@ -14,7 +14,7 @@ from jax.sharding import AxisType
 
 import jax_imgrad as jig
 from jax_imgrad import _backends
-from jax_imgrad._types import Implementation
+from jax_imgrad.typing import Implementation
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 

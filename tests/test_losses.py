@@ -603,7 +603,7 @@ def test_refusals_of_every_loss(name):
     no(TypeError, "where must be bool, got float32", *given, where=given[0])
     no(ValueError, "where must broadcast to", *given, where=mask()[..., 0])
     for axes in ("12", (1.0, 2), None):
-        no(TypeError, "axes must be an integer or a tuple", *given, axes=axes)
+        no(TypeError, "axes must be an integer or a sequence", *given, axes=axes)
     one = [a[0] for a in given]
     no(ValueError, rf"of one image \[H, W, C\] pass {first}\[None\]", *one)
     no(TypeError, "must be real, got complex", *[a.astype("complex64") for a in given])

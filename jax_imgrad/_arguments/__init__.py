@@ -1,7 +1,7 @@
 """Every check of what a caller passes, and every sentence of its errors.
 
-`arrays.py` is about arrays, `options.py` about options of all kinds, and `stencils.py`
-about those of operators.
+`arrays.py` checks arrays, `options.py` options of all kinds, `stencils.py` the options
+of operators. `old_names.py` refuses names of earlier versions.
 """
 
 from jax_imgrad._arguments.arrays import as_array as as_array
@@ -17,6 +17,7 @@ from jax_imgrad._arguments.arrays import check_image_rank as check_image_rank
 from jax_imgrad._arguments.arrays import check_real as check_real
 from jax_imgrad._arguments.arrays import difference_dtype as difference_dtype
 from jax_imgrad._arguments.arrays import shape_remedy as shape_remedy
+from jax_imgrad._arguments.old_names import renamed as renamed
 from jax_imgrad._arguments.options import as_integer_between as as_integer_between
 from jax_imgrad._arguments.options import as_number as as_number
 from jax_imgrad._arguments.options import as_number_of_at_least as as_number_of_at_least

@@ -2,7 +2,7 @@
 
 import operator
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import chex
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_imgrad._types import Numbers
+from jax_imgrad.typing import Numbers
 
 # The dtype that holds every difference of two numbers of a dtype. Signed integers
 # keep theirs, as in TensorFlow. Unsigned ones would wrap around, 5 - 10 = 251, so they
@@ -139,9 +139,9 @@ def broadcasts(shape: tuple, to: tuple) -> bool:
 def as_fields(name: str, value: Any, axes: Any) -> list[jax.Array]:
     """`value` as arrays of one shape and dtype, one for each of the axes."""
     count = len(as_integers("axes", axes))
-    if not (isinstance(value, tuple | list) and len(value) == count > 0):
+    if not (isinstance(value, Sequence) and len(value) == count > 0):
         got = type(value).__name__
-        if isinstance(value, tuple | list):
+        if isinstance(value, Sequence):
             got += f" of {len(value)}"
         elif getattr(value, "shape", ())[:1] == (count,):
             got += f"; pass tuple({name})"
@@ -226,7 +226,7 @@ def as_integers(name: str, value: Any) -> tuple[int, ...]:
         return tuple(map(operator.index, several))
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"{name} must be an integer or a tuple of them, got {value!r}"
+            f"{name} must be an integer or a sequence of integers, got {value!r}"
         ) from error
 
 

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_imgrad._arguments import arrays
+from jax_imgrad._arguments import arrays, old_names
 from jax_imgrad._jax import is_traced
-from jax_imgrad._types import Implementation
+from jax_imgrad.typing import Implementation
 
 
 def check_option(
@@ -38,6 +38,7 @@ def check_option(
     ours = word if word in choices else (elsewhere or {}).get(word)
     hint = f"; what is elsewhere {value!r} is {ours!r} here" if ours else ""
     hint = f"; write {ours!r}" if ours and ours == word else hint
+    hint = old_names.hint(name, value) or hint
     raise ValueError(f"{name} must be one of {names}, got {reprlib.repr(value)}{hint}")
 
 
@@ -50,7 +51,8 @@ def check_implementation(implementation: Any) -> None:
         return
     raise ValueError(
         f"implementation must be None or one of {', '.join(map(repr, names))}, got "
-        f"{implementation!r}; None works everywhere"
+        f"{implementation!r}{old_names.hint('implementation', implementation)}; "
+        "None works everywhere"
     )
 
 

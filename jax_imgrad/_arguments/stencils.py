@@ -1,6 +1,7 @@
 """Checks of the options of stencils, and the messages of their errors."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, cast
 
 import jax
@@ -10,12 +11,9 @@ from jax.typing import DTypeLike
 
 from jax_imgrad._arguments import arrays, options
 from jax_imgrad._dtypes import accumulator
-from jax_imgrad._kernels import NAMED, Operator, Scale
-from jax_imgrad._stencils import BOUNDARIES, AxisSpec, Boundary, SeparableStencil
-
-# One for all axes, or one for each.
-Boundaries = Boundary | tuple[Boundary, ...]
-Spacing = float | tuple[float, ...]
+from jax_imgrad._kernels import NAMED
+from jax_imgrad._stencils import BOUNDARIES, AxisSpec, SeparableStencil
+from jax_imgrad.typing import Operator, Scale
 
 _INTEGERS = ("int8", "int16", "int32", "int64")
 
@@ -215,7 +213,7 @@ def _axes(name: str, array: jax.Array, axes: Any) -> tuple[int, ...]:
 
 def _each(name: str, value: Any, count: int) -> tuple[Any, ...]:
     """A value for each axis."""
-    if not isinstance(value, tuple | list):
+    if isinstance(value, str) or not isinstance(value, Sequence):
         return (value,) * count
     if len(value) != count:
         raise ValueError(

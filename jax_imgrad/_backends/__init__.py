@@ -11,7 +11,8 @@ import jax
 from jax_imgrad._backends import xla, xla_cpu
 from jax_imgrad._jax import Program
 from jax_imgrad._stencils import Maps
-from jax_imgrad._types import Implementation, Penalty
+from jax_imgrad._types import PenaltyFunction
+from jax_imgrad.typing import Implementation
 
 
 class StencilOperation(Protocol):
@@ -34,7 +35,7 @@ class FunctionalOperation(Protocol):
 
     def __call__(
         self,
-        penalty: Penalty,
+        penalty: PenaltyFunction,
         images: Sequence[jax.Array],
         parameters: Sequence[jax.Array],
         axes: tuple[int, ...],
@@ -46,7 +47,7 @@ class GradientOperation(Protocol):
 
     def __call__(
         self,
-        penalty: Penalty,
+        penalty: PenaltyFunction,
         images: Sequence[jax.Array],
         parameters: Sequence[jax.Array],
         axes: tuple[int, ...],

@@ -24,7 +24,7 @@ from jax_imgrad._dtypes import accumulator, derivative_dtype, upcast
 from jax_imgrad._penalties import Coupled, half_quadratic
 from jax_imgrad._platforms import materialize
 from jax_imgrad._stencils import Maps, SeparableStencil
-from jax_imgrad._types import Penalty
+from jax_imgrad._types import PenaltyFunction
 
 
 def why_not(operand: jax.Array, maps: Maps | None, stacked: bool) -> None:
@@ -68,7 +68,7 @@ def stencil_on_one_device(
 
 
 def functional(
-    penalty: Penalty,
+    penalty: PenaltyFunction,
     images: Sequence[jax.Array],
     parameters: Sequence[jax.Array],
     axes: tuple[int, ...],
@@ -89,7 +89,7 @@ def channels_of(
 
 
 def functional_and_gradient(
-    penalty: Penalty,
+    penalty: PenaltyFunction,
     images: Sequence[jax.Array],
     parameters: Sequence[jax.Array],
     axes: tuple[int, ...],
@@ -157,7 +157,7 @@ def _of_coupled_channels(
 
 
 def flux(
-    penalty: Penalty,
+    penalty: PenaltyFunction,
     differences: Sequence[Sequence[jax.Array]],
     parameters: Sequence[jax.Array],
 ) -> tuple[jax.Array, list[list[jax.Array]]]:

@@ -13,13 +13,22 @@ of `[B, H, W, C]` by default, as well those of a volume `[B, D, H, W, C]`.
 - The derivative of |x| and of a square root at 0 is 0: a constant image is left alone.
 """
 
-from jax_imgrad.losses._edge_aware_smoothness import (
-    edge_aware_smoothness as edge_aware_smoothness,
-)
-from jax_imgrad.losses._gradient_difference import (
-    gradient_difference as gradient_difference,
-)
-from jax_imgrad.losses._gradient_matching import gradient_matching as gradient_matching
-from jax_imgrad.losses._laplacian_edge import laplacian_edge as laplacian_edge
-from jax_imgrad.losses._scale_and_shift import scale_and_shift as scale_and_shift
-from jax_imgrad.losses._total_variation import total_variation as total_variation
+from jax_imgrad.losses._edge_aware_smoothness import edge_aware_smoothness
+from jax_imgrad.losses._gradient_difference import gradient_difference
+from jax_imgrad.losses._gradient_matching import gradient_matching
+from jax_imgrad.losses._laplacian_edge import laplacian_edge
+from jax_imgrad.losses._scale_and_shift import scale_and_shift
+from jax_imgrad.losses._total_variation import total_variation
+
+__all__ = [
+    "edge_aware_smoothness",
+    "gradient_difference",
+    "gradient_matching",
+    "laplacian_edge",
+    "scale_and_shift",
+    "total_variation",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__

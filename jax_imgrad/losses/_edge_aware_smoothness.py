@@ -1,20 +1,21 @@
 """Edge-aware smoothness: a field may change where a guide image does."""
 
+from __future__ import annotations
+
 import functools
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Num, Shaped
+from jaxtyping import Array, Bool, Float, Num
 
 from jax_imgrad import _arguments
+from jax_imgrad._arguments import renamed
 from jax_imgrad._differences import difference
 from jax_imgrad._dtypes import accumulator, float_of, upcast
 from jax_imgrad._functional import functional
 from jax_imgrad._jax import is_whole_along
 from jax_imgrad._masks import (
-    Reduction,
     count,
     ratio,
     valid_differences,
@@ -23,21 +24,32 @@ from jax_imgrad._masks import (
 )
 from jax_imgrad._norms import absolute, power_of_two_near
 from jax_imgrad._penalties import PENALTIES
-from jax_imgrad._types import Implementation, Numbers, Penalty
+from jax_imgrad._types import PenaltyFunction
+from jax_imgrad.typing import (
+    Axes,
+    EdgeAwarePenalty,
+    EdgeWeighting,
+    Implementation,
+    Numbers,
+    Order,
+    Parameter,
+    Reduction,
+)
 
 
+@renamed(scale="delta")
 def edge_aware_smoothness(
     field: Num[Numbers, "B ... C"],
     guide: Num[Numbers, "B ... G"],
     *,
-    order: Literal[1, 2] = 1,
-    penalty: Literal["l1", "charbonnier"] = "l1",
-    delta: float | jax.Array = 1e-3,
-    edge_weight: float | jax.Array = 1.0,
-    edge_weighting: Literal["exponential", "gaussian"] = "exponential",
+    order: Order = 1,
+    penalty: EdgeAwarePenalty = "l1",
+    delta: Parameter = 1e-3,
+    edge_weight: Parameter = 1.0,
+    edge_weighting: EdgeWeighting = "exponential",
     mean_normalized: bool = False,
-    axes: tuple[int, ...] = (-3, -2),
-    where: Shaped[Numbers, "B ... C"] | None = None,
+    axes: Axes = (-3, -2),
+    where: Bool[Numbers, "..."] | None = None,
     reduction: Reduction = "mean",
     implementation: Implementation | None = None,
 ) -> Float[Array, " B"]:
@@ -80,7 +92,8 @@ def edge_aware_smoothness(
       edge_weighting: which :math:`\phi`: `"exponential"` or `"gaussian"`.
       mean_normalized: whether to divide the field by its mean, over the valid pixels of
         each channel, plus 1e-7.
-      axes: along which to take differences; the last is not among them.
+      axes: the axes along which to take differences, an integer or a sequence of
+        integers; not the last axis, which has the channels.
       where: `[B, ..., C]`, broadcast to `field`: which pixels of the field are valid. A
         difference of order 2 is valid if its three pixels are.
       reduction: `"mean"`, over the valid differences along each axis, or `"sum"`.
@@ -205,7 +218,7 @@ def _edge_aware_smoothness(
 
 
 @functools.cache
-def _weighted(penalty: str) -> Penalty:
+def _weighted(penalty: str) -> PenaltyFunction:
     rho = PENALTIES[penalty]
 
     def weighted(differences, parameters):

@@ -1,25 +1,28 @@
 """The gradient difference loss: how the gradients of two images differ in size."""
 
+from __future__ import annotations
+
 import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Num, Shaped
+from jaxtyping import Array, Bool, Float, Num
 
 from jax_imgrad import _arguments
 from jax_imgrad._functional import functional
-from jax_imgrad._masks import Reduction, reduced, valid_differences, valid_floats
+from jax_imgrad._masks import reduced, valid_differences, valid_floats
 from jax_imgrad._norms import absolute, power
-from jax_imgrad._types import Implementation, Numbers, Penalty
+from jax_imgrad._types import PenaltyFunction
+from jax_imgrad.typing import Axes, Implementation, Number, Numbers, Reduction
 
 
 def gradient_difference(
     predictions: Num[Numbers, "B ..."],
     targets: Num[Numbers, "B ..."],
     *,
-    alpha: float = 1.0,
-    axes: tuple[int, ...] = (-3, -2),
-    where: Shaped[Numbers, "B ..."] | None = None,
+    alpha: Number = 1.0,
+    axes: Axes = (-3, -2),
+    where: Bool[Numbers, "..."] | None = None,
     reduction: Reduction = "mean",
     implementation: Implementation | None = None,
 ) -> Float[Array, " B"]:
@@ -40,7 +43,8 @@ def gradient_difference(
       predictions: `[B, ...]`, real; integers are taken as float32.
       targets: an array of the shape of `predictions`.
       alpha: the exponent, a number, at least 1, as in the paper.
-      axes: along which to take differences.
+      axes: the axes along which to take differences, an integer or a sequence of
+        integers.
       where: `[B, ...]`, broadcast to `predictions`: which pixels are valid in both.
       reduction: `"mean"`, over the N valid pixels and channels, or `"sum"`.
       implementation: as for :func:`total_variation`.
@@ -90,7 +94,7 @@ def _gradient_difference(images, valid, alpha, axes, reduction, implementation):
 
 
 @functools.cache
-def _penalty(alpha: float) -> Penalty:
+def _penalty(alpha: float) -> PenaltyFunction:
     def penalty(differences, valid):
         prediction, target = differences
         parts = [

@@ -1,18 +1,19 @@
 """Gradient matching: the gradients of a residual, at several scales."""
 
+from __future__ import annotations
+
 import functools
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Num, Shaped
+from jaxtyping import Array, Bool, Float, Num
 
 from jax_imgrad import _arguments
 from jax_imgrad._functional import functional
 from jax_imgrad._jax import is_whole_along, with_automatic_sharding
 from jax_imgrad._masks import count, ratio, valid_differences, valid_residual
 from jax_imgrad._penalties import Variation
-from jax_imgrad._types import Implementation, Numbers
+from jax_imgrad.typing import Axes, Implementation, MatchingReduction, Numbers
 
 
 def gradient_matching(
@@ -20,9 +21,9 @@ def gradient_matching(
     targets: Num[Numbers, "B ..."],
     *,
     scales: int = 4,
-    axes: tuple[int, ...] = (-3, -2),
-    where: Shaped[Numbers, "B ..."] | None = None,
-    reduction: Literal["mean", "batch_mean", "sum"] = "mean",
+    axes: Axes = (-3, -2),
+    where: Bool[Numbers, "..."] | None = None,
+    reduction: MatchingReduction = "mean",
     implementation: Implementation | None = None,
 ) -> Float[Array, " B"]:
     r"""How much the gradients of two images differ, at several scales.
@@ -48,7 +49,8 @@ def gradient_matching(
       predictions: `[B, ...]`, real; integers are taken as float32.
       targets: an array of the shape of `predictions`.
       scales: K, from 1 to 31.
-      axes: along which to take differences, and every :math:`2^k`-th pixel.
+      axes: the axes along which to take differences, and every :math:`2^k`-th pixel: an
+        integer or a sequence of integers.
       where: `[B, ...]`, broadcast to `predictions`: which pixels are valid in both.
       reduction: `"mean"`, over the valid pixels and channels of each image;
         `"batch_mean"`, the default of MiDaS, whose mean over the batch is the sum over

@@ -1,31 +1,35 @@
 """The edge loss of MPRNet: a level of the Laplacian pyramid of a residual."""
 
+from __future__ import annotations
+
 import functools
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Num, Shaped
+from jaxtyping import Array, Bool, Float, Num
 
 from jax_imgrad import _arguments
+from jax_imgrad._arguments import renamed
 from jax_imgrad._dtypes import accumulator, float_of
 from jax_imgrad._linear import stencil
-from jax_imgrad._masks import Reduction, reduced, valid_outputs, valid_residual
+from jax_imgrad._masks import reduced, valid_outputs, valid_residual
 from jax_imgrad._penalties import charbonnier
 from jax_imgrad._platforms import materialize
 from jax_imgrad._stencils import Stencil1D
-from jax_imgrad._types import Numbers
+from jax_imgrad.typing import Axes, Numbers, Parameter, Reduction
 
 _TAPS = ((-2, 0.05), (-1, 0.25), (0, 0.4), (1, 0.25), (2, 0.05))
 
 
+@renamed(scale="delta")
 def laplacian_edge(
     predictions: Num[Numbers, "B ..."],
     targets: Num[Numbers, "B ..."],
     *,
-    delta: float | jax.Array = 1e-3,
-    axes: tuple[int, ...] = (-3, -2),
-    where: Shaped[Numbers, "B ..."] | None = None,
+    delta: Parameter = 1e-3,
+    axes: Axes = (-3, -2),
+    where: Bool[Numbers, "..."] | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, " B"]:
     r"""How much the edges of two images differ, in the sense of a Laplacian pyramid.
@@ -49,7 +53,8 @@ def laplacian_edge(
       targets: an array of the shape of `predictions`.
       delta: :math:`\epsilon`, a positive number, or an array that broadcasts to
         `predictions`. It may be differentiated.
-      axes: along which to smooth, and to keep every second pixel.
+      axes: the axes along which to smooth, and to keep every second pixel: an integer
+        or a sequence of integers.
       where: `[B, ...]`, broadcast to `predictions`: which pixels are valid in both. An
         edge counts if all pixels that it is made of are valid: those within 4 pixels
         along each axis, or 3, at every second one.

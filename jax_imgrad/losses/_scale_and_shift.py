@@ -1,22 +1,24 @@
 """The scale and the shift that align a prediction with its target."""
 
+from __future__ import annotations
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Num, Shaped
+from jaxtyping import Array, Bool, Float, Num
 
 from jax_imgrad import _arguments
 from jax_imgrad._dtypes import accumulator
 from jax_imgrad._masks import Mask, count, ratio, valid_floats, without_invalid
 from jax_imgrad._norms import power_of_two_near
 from jax_imgrad._platforms import materialize
-from jax_imgrad._types import Numbers
+from jax_imgrad.typing import Numbers
 
 
 def scale_and_shift(
     predictions: Num[Numbers, "B ..."],
     targets: Num[Numbers, "B ..."],
     *,
-    where: Shaped[Numbers, "B ..."] | None = None,
+    where: Bool[Numbers, "..."] | None = None,
 ) -> tuple[Float[Array, "B ..."], Float[Array, "B ..."]]:
     r"""The scale and the shift of each prediction that bring it closest to its target.
 

@@ -1,32 +1,42 @@
 """Total variation: a penalty of the differences of one image."""
 
+from __future__ import annotations
+
 import functools
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Num, Shaped
+from jaxtyping import Array, Bool, Float, Num
 
 from jax_imgrad import _arguments
+from jax_imgrad._arguments import renamed
 from jax_imgrad._dtypes import accumulator, float_of
 from jax_imgrad._functional import functional
-from jax_imgrad._masks import Reduction, reduced, valid_differences, valid_floats
+from jax_imgrad._masks import reduced, valid_differences, valid_floats
 from jax_imgrad._penalties import PENALTIES, Coupled, Variation
-from jax_imgrad._types import Implementation, Numbers
+from jax_imgrad.typing import (
+    Axes,
+    Implementation,
+    Numbers,
+    Parameter,
+    Penalty,
+    Reduction,
+)
 
 _SCALES = {"huber": 1.0, "charbonnier": 1e-3}
 
 
+@renamed(scale="delta")
 def total_variation(
     image: Num[Numbers, "B ..."],
     *,
-    penalty: Literal["l1", "l2", "huber", "charbonnier"] = "l1",
-    delta: float | jax.Array | None = None,
+    penalty: Penalty = "l1",
+    delta: Parameter | None = None,
     isotropic: bool = False,
     channel_coupling: bool = False,
-    axes: tuple[int, ...] = (-3, -2),
-    where: Shaped[Numbers, "B ..."] | None = None,
+    axes: Axes = (-3, -2),
+    where: Bool[Numbers, "..."] | None = None,
     reduction: Reduction = "mean",
     implementation: Implementation | None = None,
 ) -> Float[Array, " B"]:
@@ -60,7 +70,8 @@ def total_variation(
       channel_coupling: whether that length is taken over the channels (the last axis)
         too: the color total variation of Bresson and Chan. Implies `isotropic`. A pixel
         is then valid if all its channels are.
-      axes: along which to take differences.
+      axes: the axes along which to take differences, an integer or a sequence of
+        integers.
       where: `[B, ...]`, broadcast to `image`: which pixels are valid.
       reduction: `"mean"`, over the N valid pixels and channels (with
         `channel_coupling`, over the valid pixels), or `"sum"`.

@@ -31,14 +31,14 @@ from jax_imgrad._backends.xla_cpu._sums import functional
 from jax_imgrad._differences import shift
 from jax_imgrad._dtypes import derivative_dtype, upcast
 from jax_imgrad._penalties import Coupled, half_quadratic
-from jax_imgrad._types import Penalty
+from jax_imgrad._types import PenaltyFunction
 
 # Several images of at least so many numbers are computed one after the other.
 _LARGE = 2**16
 
 
 def functional_and_gradient(
-    penalty: Penalty,
+    penalty: PenaltyFunction,
     images: Sequence[jax.Array],
     parameters: Sequence[jax.Array],
     axes: tuple[int, ...],
@@ -104,7 +104,7 @@ def _weight(
 
 
 def _gradients_of_several(
-    penalty: Penalty,
+    penalty: PenaltyFunction,
     images: Sequence[jax.Array],
     parameters: Sequence[jax.Array],
     strides: Sequence[int],
@@ -149,7 +149,7 @@ def _difference(image: jax.Array, axis: int, stride: int) -> jax.Array:
 
 
 def _gradient_of_one(
-    penalty: Penalty,
+    penalty: PenaltyFunction,
     image: jax.Array,
     parameters: Sequence[jax.Array],
     strides: Sequence[int],

@@ -28,10 +28,10 @@ from jax_imgrad._backends.xla_cpu._rows import one_by_one
 from jax_imgrad._dtypes import upcast
 from jax_imgrad._norms import power_of_two_near
 from jax_imgrad._penalties import Variation
-from jax_imgrad._types import Penalty
+from jax_imgrad._types import PenaltyFunction
 
 
-def squares_may_leave(penalty: Penalty) -> TypeGuard[Variation]:
+def squares_may_leave(penalty: PenaltyFunction) -> TypeGuard[Variation]:
     """Whether a penalty is made of squares that may be out of range."""
     return isinstance(penalty, Variation) and penalty.has_norms
 

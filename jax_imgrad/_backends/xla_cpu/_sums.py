@@ -16,7 +16,7 @@ from jax_imgrad._backends.xla_cpu._range import exact, squares_may_leave
 from jax_imgrad._backends.xla_cpu._rows import flatten_axes
 from jax_imgrad._dtypes import accumulator
 from jax_imgrad._penalties import Coupled
-from jax_imgrad._types import Penalty
+from jax_imgrad._types import PenaltyFunction
 
 _TERMS = 8  # of one loop: some of more are stored
 _LOOPS = 4
@@ -52,7 +52,7 @@ class _Window:
 
 
 def functional(
-    penalty: Penalty,
+    penalty: PenaltyFunction,
     images: Sequence[jax.Array],
     parameters: Sequence[jax.Array],
     axes: tuple[int, ...],
