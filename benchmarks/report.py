@@ -11,19 +11,19 @@ OLDEST = ", oldest jax"
 ABOUT = """\
 # How long it takes
 
-Milliseconds: the median, ± half the distance between the quartiles, of one interleaved
-run of `python benchmarks/run.py`, which says how. **Bold** is the fastest. "ours /
-best" divides our time by the least of the others': above 1, **we lose**. `R` is the
-time to read the image once (`x.sum()`), `C1` to read and write it (`x * 2`), `C2` to
-write two (`x + 1, x * 2`), in the JAX of ours. A framework without a function of its
-own for a work computes the formula, as its users write it. An empty cell: it has none,
-or no derivative. Losses are of the whole batch. The gradient of an operator is its
-transpose, of ones, in the first input. An accelerator is given many calls at once, and
-waited for when all are queued.
+Milliseconds: the median, ± half the interquartile range, of one interleaved run of
+`python benchmarks/run.py`. **Bold** is the fastest. "ours / best" is our time divided
+by that of the fastest other: above 1, **we lose**. `R` is the time to read the image
+once (`x.sum()`), `C1` to read and write it (`x * 2`), `C2` to write two (`x + 1, x *
+2`), in the same JAX as ours. A framework that has no such function computes the
+formula, as its users write it; a cell is empty if it has no derivative, or was not
+measured. Losses are of the whole batch. The gradient of an operator is its transpose,
+applied to ones, in the first input. On an accelerator many calls are queued, and waited
+for together.
 """
 MEMORY = """\
-Memory in MB: by how much the process grows during one call, results included (on
-Linux, of a CPU), and the temporaries of our program, as XLA says.
+Memory in MB: how much the process grows during one call, results included (on Linux,
+on a CPU), and the temporaries of our program, as XLA reports them.
 """
 
 

@@ -1,4 +1,4 @@
-"""Draws what each operator makes of a photograph: the small pictures of the README.
+"""Draws what each operator makes of a photograph: the small pictures of functions.md.
 
     python docs/draw_operators.py
 

@@ -1,10 +1,13 @@
-"""Removes the noise of a photograph, by the gradient and its exact adjoint.
+"""Removes the noise of a photograph, with the gradient and its exact adjoint.
 
-    python examples/denoise.py
+    python examples/denoise.py [image] [--weight 0.1] [--output denoised.png]
 
 finds the image u that minimizes |u - f|²/2 + weight Σ|∇u| (Rudin, Osher, Fatemi, 1992)
-by the accelerated algorithm of Chambolle and Pock (2011), and draws it to denoised.png.
+by the accelerated algorithm of Chambolle and Pock (2011), and draws f and u side by
+side. Without an image, f is the astronaut of scikit-image with Gaussian noise added.
 """
+
+import argparse
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +20,7 @@ import jax_imgrad as jig
 
 @jax.jit
 def denoise(noisy: jax.Array, weight: float = 0.1) -> jax.Array:
-    """The image of least energy, of a photograph `[H, W, C]`."""
+    """The minimizer u for the photograph f = `noisy`, `[H, W, C]`."""
 
     def step(i, state):
         image, extrapolated, dual, tau, sigma = state
@@ -36,8 +39,33 @@ def denoise(noisy: jax.Array, weight: float = 0.1) -> jax.Array:
     return jax.lax.fori_loop(0, 300, step, state)[0]
 
 
-if __name__ == "__main__":
+def astronaut() -> np.ndarray:
+    """A photograph with Gaussian noise of standard deviation 0.1."""
     clean = np.asarray(skimage.data.astronaut(), "float32") / 255
-    noise = np.random.default_rng(0).normal(0, 0.1, clean.shape).astype("float32")
-    both = np.concatenate([clean + noise, denoise(clean + noise)], axis=1)
-    Image.fromarray((both.clip(0, 1) * 255).astype("uint8")).save("denoised.png")
+    noise = np.random.default_rng(0).normal(0, 0.1, clean.shape)
+    return clean + noise.astype("float32")
+
+
+def main() -> None:
+    """Reads, denoises and writes."""
+    parser = argparse.ArgumentParser(description="Remove the noise of a photograph.")
+    parser.add_argument("image", nargs="?", help="a file that Pillow reads")
+    parser.add_argument("--weight", type=float, default=0.1, help="more is smoother")
+    parser.add_argument("--output", default="denoised.png")
+    arguments = parser.parse_args()
+    if not arguments.weight > 0:
+        parser.error("--weight must be positive")
+    try:
+        noisy = astronaut()
+        if arguments.image:
+            with Image.open(arguments.image) as file:
+                noisy = np.asarray(file.convert("RGB"), "float32") / 255
+        both = np.concatenate([noisy, denoise(noisy, arguments.weight)], axis=1)
+        Image.fromarray((both.clip(0, 1) * 255).astype("uint8")).save(arguments.output)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    print(f"wrote {arguments.output}: before and after")
+
+
+if __name__ == "__main__":
+    main()

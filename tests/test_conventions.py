@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import inspect
+import itertools
 import re
 from pathlib import Path
 
@@ -101,11 +102,14 @@ def test_imports_that_point_up_are_found(number):
                     assert not_lower(module, source) == [other], source
 
 
-def test_the_readme_lists_the_files_by_layers():
-    rows = re.findall(
-        r"^\| (`_.*?|`losses/`|`typing.py`) \|", (ROOT / "README.md").read_text(), re.M
-    )
-    listed = [re.findall(r"`(\w+)(?:\.py|/)`", row) for row in rows]
+def test_the_guide_for_contributors_lists_the_files_by_layers():
+    guide = (ROOT / "CONTRIBUTING.md").read_text()
+    table = guide.split("| file | what it says |\n|---|---|\n")[1].split("\n\n")[0]
+    listed = [
+        re.findall(r"`(\w+)(?:\.py|/)`", row.split("|")[1])
+        for row in table.splitlines()
+    ]
+    assert all(listed), "each row names a file"
     names = [name for row in listed for name in row]
     modules = set().union(*LAYERS)
     assert sorted(names) == sorted({module.partition(".")[0] for module in modules})
@@ -290,16 +294,18 @@ def test_the_readme_names_each_function(name):
     assert f"`{name}`" in (ROOT / "README.md").read_text()
 
 
-def test_the_readme_has_a_picture_of_each_operator():
-    readme = (ROOT / "README.md").read_text()
+def test_the_gallery_has_each_function_and_a_picture_of_each_operator():
+    page = (ROOT / "docs" / "functions.md").read_text()
     for name in PUBLIC:
+        assert f"\n### `{name}`\n" in page
         if not name.endswith("total_variation") and "losses." not in name:
-            picture = f"docs/operators/{name}.png"
-            assert f"]({picture})" in readme
-            assert (ROOT / picture).exists()
+            picture = f"operators/{name}.png"
+            assert f"]({picture})" in page
+            assert (ROOT / "docs" / picture).exists()
 
 
 def test_american_spelling():
     british = re.compile(r"\b(colour|neighbour|centre|grey|optimis|normalis|behaviour)")
-    for file in [*ROOT.glob("*.md"), *FILES, *(ROOT / "examples").glob("*.py")]:
+    folders = [ROOT.glob("*.md"), (ROOT / "docs").glob("*.md"), FILES]
+    for file in [*itertools.chain(*folders), *(ROOT / "examples").glob("*.py")]:
         assert not british.search(file.read_text()), file
