@@ -84,12 +84,15 @@ def _sum(
     matrix: tuple[Diagonal, ...], shifted: Sequence[jax.Array], axis: int
 ) -> jax.Array:
     """The sum over the diagonals of their weights times the shifted images."""
-    terms = [_weighted(d, term, axis) for d, term in zip(matrix, shifted, strict=True)]
     margins = [diagonal.margin for diagonal in matrix]
-    if len({*margins}) == 1:
-        return zero_margin(functools.reduce(jnp.add, terms), axis, margins[0])
-    terms = [zero_margin(term, axis, m) for term, m in zip(terms, margins, strict=True)]
-    return functools.reduce(jnp.add, terms)
+    of_sum = margins[0] if len({*margins}) == 1 else (0, 0)
+    if not any(of_sum):
+        shifted = [
+            zero_margin(image, axis, margin)
+            for image, margin in zip(shifted, margins, strict=True)
+        ]
+    terms = [_weighted(d, term, axis) for d, term in zip(matrix, shifted, strict=True)]
+    return zero_margin(functools.reduce(jnp.add, terms), axis, of_sum)
 
 
 def _weighted(diagonal: Diagonal, shifted: jax.Array, axis: int) -> jax.Array:
@@ -220,7 +223,16 @@ def _diagonals_of_interior(stencil: Stencil1D, size: int) -> tuple[Diagonal, ...
     before, after = stencil.reach
     taps = [(offset, weight) for offset, weight in stencil.taps if abs(offset) < size]
     if not stencil.transposed:
-        return tuple(Diagonal(o, w, margin=stencil.margin) for o, w in taps)
+        # A shifted image is 0 where its pixel is beyond the border. If that leaves one
+        # term to be masked, as in a difference, it is masked, and not the sum.
+        margins = [
+            (before if -o < before else 0, after if o < after else 0) for o, _ in taps
+        ]
+        if sum(map(any, margins)) > 1:
+            margins = [stencil.margin] * len(taps)
+        return tuple(
+            Diagonal(o, w, margin=m) for (o, w), m in zip(taps, margins, strict=True)
+        )
     # The transpose reads no row without an output: of diagonal -o, row i reads row
     # i - o, which is none of the first `before` and of the last `after`. Where i - o is
     # beyond the border, the shifted image is 0 already.

@@ -6,12 +6,14 @@ without it, XLA stores more, or computes more often, than the bound.
 
 import functools
 import math
+import re
 
 import jax
 import jax.numpy as jnp
 import programs
 import pytest
 from cases import of_a_cpu
+from public import CALLS
 
 import jax_imgrad as jig
 from jax_imgrad import losses
@@ -161,3 +163,28 @@ def test_long_rows_are_not_copied(name):
     function, shape, images, new, old = COPIED[name]
     program = compiled(function, shape, images)
     assert program.as_text().count(" copy(") <= (new if NEW else old)
+
+
+def test_a_difference_and_its_derivative_store_two_images():
+    """The differences: its backward pass reads them in one loop."""
+    program = compiled(squares_of(jig.image_gradients), IMAGES)
+    assert temporaries(program, IMAGES) <= 2.1
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda"])
+@pytest.mark.parametrize("call", CALLS, ids=str)
+def test_no_padding_is_of_zero_width(call, platform):
+    image = jax.ShapeDtypeStruct((2, 12, 14, 3), "float32")
+    mask = jax.ShapeDtypeStruct(image.shape, bool)
+    operands = [image] * call.arrays + [mask] * call.masked
+
+    def function(*arrays):
+        if not call.masked:
+            return call.function()(*arrays)
+        *arrays, where = arrays
+        return call.function(where=where)(*arrays)
+
+    traced = jax.jit(function).trace(*operands)
+    text = traced.lower(lowering_platforms=(platform,)).as_text()
+    for widths in re.findall(r"stablehlo\.pad .*?(low = .*?) :", text):
+        assert re.search("[1-9]", widths), widths
