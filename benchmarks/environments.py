@@ -1,4 +1,4 @@
-"""The environments of the peers, each with a worker in it; made when first needed."""
+"""The virtual environments of the peers, created on first use, and their workers."""
 
 import json
 import os
@@ -13,13 +13,13 @@ FOLDER = HERE / ".environments"
 
 
 class Environment(NamedTuple):
-    """What is installed for which files of `peers/`."""
+    """The packages to install for some of the files of `peers/`."""
 
     peers: tuple[str, ...]
-    requirements: str | None  # a file of `requirements/`; None is what runs this
-    python: str | None = None  # a version; None is the one that runs this
-    only: tuple[str, ...] | None = None  # who of them is measured
-    label: str = ""  # after the name of who is
+    requirements: str | None  # a file of `requirements/`; None: this interpreter
+    python: str | None = None  # a version; None: that of this interpreter
+    only: tuple[str, ...] | None = None  # the implementations to measure; None: all
+    label: str = ""  # appended to the names of the implementations
 
 
 ENVIRONMENTS = {
@@ -29,17 +29,17 @@ ENVIRONMENTS = {
     ),
     "numpy": Environment(("numpy", "opencv", "skimage"), "numpy"),
     "tensorflow": Environment(("tensorflow",), "tensorflow"),
-    # A wheel for Python 3.11 is the one that needs no accelerator's libraries.
+    # The wheel for Python 3.11 does not depend on the libraries of an accelerator.
     "torch": Environment(("torch",), "torch", "3.11"),
 }
 
 
 class MissingError(Exception):
-    """Why an environment cannot be had."""
+    """The reason why an environment is not available."""
 
 
 def interpreter(name: str) -> str:
-    """The Python of an environment, which is made unless it is there and up to date."""
+    """The Python of an environment, which is created if missing or out of date."""
     environment = ENVIRONMENTS[name]
     if environment.requirements is None:
         return sys.executable
@@ -50,7 +50,7 @@ def interpreter(name: str) -> str:
     base = _base(environment.python)
     wanted = f"# Python {_version(base)}\n{listed.read_text()}"
     if not (made_of.exists() and made_of.read_text() == wanted):
-        print(f"making the environment {name}, once", flush=True)
+        print(f"creating the environment {name} (once)", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
         _run([base, "-m", "venv", str(folder)])
         _run([str(python), "-m", "pip", "install", "-q", "-r", str(listed)])
@@ -63,7 +63,7 @@ def _base(version: str | None) -> str:
         return sys.executable
     found = shutil.which(f"python{version}")
     if found is None:
-        raise MissingError(f"there is no python{version} on the path")
+        raise MissingError(f"python{version} is not on the PATH")
     return found
 
 
@@ -81,14 +81,14 @@ def _run(command: list[str]) -> str:
 
 
 class Worker:
-    """A peer's process, which answers one order at a time."""
+    """The process of a peer, which handles one request at a time."""
 
     def __init__(self, name: str, installed: bool = False):
-        """Starts it, in its environment or, if all is `installed`, in this one."""
+        """Starts it, in its own environment or, if `installed`, in this one."""
         self.name = name
         self.environment = ENVIRONMENTS[name]
         if installed and self.environment.label:
-            raise MissingError("it is another version than the one installed")
+            raise MissingError("it needs another version than the installed one")
         FOLDER.mkdir(exist_ok=True)
         self.log = FOLDER / f"{name}.log"
         inherited = os.environ.get("PYTHONPATH")
@@ -115,18 +115,20 @@ class Worker:
             raise MissingError(str(error)) from None
 
     def order(self, **order: Any) -> None:
-        """Says what to do, and does not wait."""
+        """Sends a request, without waiting for the answer."""
         print(json.dumps(order), file=self.process.stdin, flush=True)
 
     def answer(self) -> Any:
-        """Waits for the answer to the last order."""
+        """Waits for the answer to the last request."""
         line = self.process.stdout.readline()
         if not line:
             said = self.log.read_text().strip().splitlines()[-1:] or ["nothing"]
-            raise RuntimeError(f"the worker {self.name} died, saying: {said[0]}")
+            raise RuntimeError(
+                f"the worker {self.name} exited; its log ends: {said[0]}"
+            )
         return json.loads(line)
 
     def close(self) -> None:
-        """Ends it."""
+        """Ends the process."""
         self.process.stdin.close()
         self.process.wait()

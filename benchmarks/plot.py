@@ -1,4 +1,4 @@
-"""What a pixel costs, against the size of the image, as a picture."""
+"""Plots the time per pixel against the size of the image."""
 
 import itertools
 import math
@@ -9,7 +9,7 @@ from work import BOTH, CORE, FLOORS, VALUE
 
 
 def plot(results: dict, path: Path) -> None:
-    """Of each core work, a panel for the value, one for value and gradient."""
+    """For each core task, one panel for the value and one for value and gradient."""
     cases = [case for case in results["cases"] if is_square(case)]
     names = [
         f"{row['work']}, {row['who']}" if row["who"].startswith("floor") else row["who"]
@@ -39,13 +39,13 @@ def plot(results: dict, path: Path) -> None:
 
 
 def is_square(case: dict) -> bool:
-    """One gray image, as high as wide."""
+    """Whether a case is one square gray image."""
     batch, height, *rest = case["shape"]
     return batch == 1 and rest == [height, 1]
 
 
 def line(cases: list, name: str, work: str, kind: str) -> tuple[list, list]:
-    """The widths, and nanoseconds for each pixel, of one who did the work."""
+    """Image widths and nanoseconds per pixel of one implementation of a task."""
     floor, _, who = name.rpartition(", floor") if "floor" in name else ("", "", name)
     wanted = (floor, VALUE, "floor") if floor else (work, kind, who)
     points = [
@@ -58,7 +58,7 @@ def line(cases: list, name: str, work: str, kind: str) -> tuple[list, list]:
 
 
 def style(name: str, number: int) -> dict:
-    """Ours is wide and red, what bounds it is gray."""
+    """A wide red line for this package, gray lines for the lower bounds."""
     if "floor" in name:
         dashes = dict(zip(FLOORS, (":", "--", "-."), strict=True))
         return {"color": "gray", "linestyle": dashes[name.split(",")[0]]}

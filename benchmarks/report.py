@@ -1,4 +1,4 @@
-"""The results as JSON, and as Markdown with every row that we lose marked."""
+"""Writes the results as JSON and Markdown, with every row that we lose marked."""
 
 import json
 import math
@@ -9,26 +9,26 @@ from work import BOTH, FLOORS, VALUE
 
 OLDEST = ", oldest jax"
 ABOUT = """\
-# How long it takes
+# Benchmarks
 
-Milliseconds: the median, ± half the interquartile range, of one interleaved run of
-`python benchmarks/run.py`. **Bold** is the fastest. "ours / best" is our time divided
-by that of the fastest other: above 1, **we lose**. `R` is the time to read the image
-once (`x.sum()`), `C1` to read and write it (`x * 2`), `C2` to write two (`x + 1, x *
-2`), in the same JAX as ours. A framework that has no such function computes the
-formula, as its users write it; a cell is empty if it has no derivative, or was not
-measured. Losses are of the whole batch. The gradient of an operator is its transpose,
-applied to ones, in the first input. On an accelerator many calls are queued, and waited
-for together.
+Times are in milliseconds: median ± half the interquartile range, from one interleaved
+run of `python benchmarks/run.py`. The fastest is in **bold**. "ours / best" is our time
+divided by that of the fastest other implementation: above 1, **we lose**. The lower
+bounds, measured with the same version of JAX: `R` reads the image once (`x.sum()`),
+`C1` reads and writes it (`x * 2`), `C2` writes two images (`x + 1, x * 2`). Where a
+framework has no such function, it computes the formula as its users write it. A cell is
+empty if there is no derivative, or if it was not measured. Losses are averaged over the
+batch. The gradient of an operator is its transpose applied to ones, with respect to the
+first input. On an accelerator, several calls are enqueued before waiting for the last.
 """
 MEMORY = """\
-Memory in MB: how much the process grows during one call, results included (on Linux,
-on a CPU), and the temporaries of our program, as XLA reports them.
+Memory in MB: the growth of the process during one call, including the results (on
+Linux, on a CPU), and the temporaries of our program as reported by XLA.
 """
 
 
 def write(results: dict, data: Path, docs: Path) -> None:
-    """The three files."""
+    """Writes the JSON file, the page and its picture."""
     (data / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (docs / "benchmarks.md").write_text(markdown(results))
     plot(results, docs / "benchmark_sizes.png")
@@ -36,7 +36,7 @@ def write(results: dict, data: Path, docs: Path) -> None:
 
 
 def markdown(results: dict) -> str:
-    """The page."""
+    """The page in Markdown."""
     cases = results["cases"]
     parts = [ABOUT, facts(results), targets(cases), lost(cases)]
     parts.append("![Cost against size](benchmark_sizes.png)\n")
@@ -44,7 +44,7 @@ def markdown(results: dict) -> str:
 
 
 def facts(results: dict) -> str:
-    """On what, with which versions, and without whom."""
+    """The machine, the versions, and what is missing or inexact."""
     lines = [", ".join(f"{k}: {v}" for k, v in results["machine"].items())]
     for name, versions in results["versions"].items():
         lines.append(f"{name}: " + ", ".join(f"{k} {v}" for k, v in versions.items()))
@@ -60,18 +60,18 @@ def facts(results: dict) -> str:
 
 
 def title(case: dict) -> str:
-    """As in a heading."""
+    """The heading of a case."""
     return f"{'×'.join(map(str, case['shape']))}, {case['dtype']}"
 
 
 def medians(case: dict) -> dict[tuple[str, str, str], float]:
-    """Milliseconds, by work, kind and who."""
+    """Median times in milliseconds, by task, kind and implementation."""
     timed = [row for row in case["rows"] if "error" not in row]
     return {(r["work"], r["kind"], r["who"]): 1e3 * r["seconds"][1] for r in timed}
 
 
 def others(case: dict, work: str, kind: str) -> dict[str, float]:
-    """The medians of those who are neither we nor a floor."""
+    """Median times of the other implementations, without the lower bounds."""
     ours = ("ours", "ours" + OLDEST)
     found = medians(case)
     return {
@@ -82,19 +82,19 @@ def others(case: dict, work: str, kind: str) -> dict[str, float]:
 
 
 def against_best(case: dict, work: str, kind: str) -> float | None:
-    """Our time divided by the least of the others'."""
+    """Our time divided by that of the fastest other implementation."""
     mine, best = medians(case).get((work, kind, "ours")), others(case, work, kind)
     return mine / min(best.values()) if mine and best else None
 
 
 def works(case: dict) -> list[tuple[str, str]]:
-    """The works and kinds of a case, in order, without the floors."""
+    """The tasks and kinds of a case, in order, without the lower bounds."""
     pairs = [(row["work"], row["kind"]) for row in case["rows"]]
     return [pair for pair in dict.fromkeys(pairs) if pair[0] not in FLOORS]
 
 
 def lost(cases: list[dict]) -> str:
-    """Every row in which somebody is faster."""
+    """Every row in which another implementation is faster."""
     lines = ["## Where we lose\n", *_head(["image", "what", "ours, ms", "faster"])]
     for case in cases:
         for work, kind in works(case):
@@ -109,10 +109,11 @@ def lost(cases: list[dict]) -> str:
 
 
 def targets(cases: list[dict]) -> str:
-    """How far from the floors, of images above a megabyte, in both ends of JAX."""
+    """Our times against the targets, with the newest and the oldest JAX."""
     lines = [
-        "## Against the floors\n",
-        "Images above 1 MB, and the floors of the same JAX. **Above 1** is a miss.\n",
+        "## Against the lower bounds\n",
+        "Images above 1 MB; the bounds are those of the same version of JAX. A ratio "
+        "**above 1** misses the target.\n",
         *_head(["image", "what", "target", "ours / target", "with the oldest JAX"]),
     ]
     for case in cases:
@@ -137,7 +138,7 @@ def _target(work: str, kind: str) -> tuple[str, dict[str, float]]:
 
 
 def to_target(case: dict, work: str, kind: str, end: str) -> float | None:
-    """Our time divided by the target, of the newest JAX or of the oldest."""
+    """Our time divided by the target, with the newest or the oldest JAX."""
     found, sizes = medians(case), _target(work, kind)[1]
     mine = found.get((work, kind, f"ours{end}"))
     floors = [found.get((floor, VALUE, f"floor{end}")) for floor in sizes]
@@ -171,7 +172,7 @@ def section(case: dict) -> str:
 
 
 def memory(rows: dict, pairs: list, people: list[str]) -> list[str]:
-    """The peaks of a case, and our temporaries."""
+    """The table of memory peaks and of our temporaries."""
     lines = _head(["what", *people, "our temporaries"])
     for work, kind in pairs:
         found = [rows.get((work, kind, who), {}) for who in people]
@@ -191,7 +192,7 @@ def _line(cells: list[str]) -> str:
 
 
 def _ratio(ratio: float | None, mark: str = "") -> str:
-    """Above 1 it is marked."""
+    """A ratio as text; above 1 it is marked."""
     if ratio is None:
         return ""
     return f"{ratio:.2f}" if ratio <= 1 else f"**{ratio:.2f}{mark}**"

@@ -1,15 +1,15 @@
-"""How long it all takes, against what bounds it and against what others take.
+"""Measures every function, against lower bounds and against other libraries.
 
     pip install -e ".[bench]" && python benchmarks/run.py
 
-Each row is a work (work.py) by someone: by us, by the formula as users write it, or by
-a peer in its own process and environment (peers/). All are timed in turn, round by
-round, one process at a time, so that what else the machine does falls on all alike.
-Inputs lie ready in each framework, results are waited for and dropped, and every row is
-checked against the others before it is timed. A sample is one call that brings threads
-and caches back, and then as many timed ones as fill a millisecond; on an accelerator
-10 milliseconds, waited for together. Writes benchmarks/results.json, docs/benchmarks.md
-and its picture.
+Each row is a task (work.py) and an implementation: this package, the formula as users
+write it, or a peer in its own process and environment (peers/). All rows are timed in
+turn, round by round, one process at a time, so that other load on the machine affects
+them equally. Inputs are already arrays of each framework, and every call is waited for.
+Before they are timed, the results of all rows are checked against each other. A sample
+is one call to warm up threads and caches, followed by as many timed calls as fill a
+millisecond; on an accelerator 10 milliseconds, with one wait for all of them. Writes
+benchmarks/results.json, docs/benchmarks.md and its picture.
 """
 
 import argparse
@@ -27,15 +27,15 @@ from environments import ENVIRONMENTS, HERE, MissingError, Worker
 from tqdm import tqdm
 from work import ACCELERATED, CASES, QUICK, Case
 
-PAUSE = 0.002  # seconds, in which the threads of the last worker fall asleep
-TOLERANCES = {"float32": 1e-3, "bfloat16": 3e-2}  # of the largest number
-ROUNDS = (5, 15)  # at least and at most; between them the time decides
+PAUSE = 0.002  # seconds, so that the threads of the last worker go idle
+TOLERANCES = {"float32": 1e-3, "bfloat16": 3e-2}  # relative to the largest number
+ROUNDS = (5, 15)  # minimum and maximum; in between, the time decides
 
 
 def start(
     names: list[str], installed: bool
 ) -> tuple[dict[str, Worker], dict[str, str]]:
-    """The workers there are, and why the others are not."""
+    """Starts the workers; returns those that run, and why the others do not."""
     workers, missing = {}, {n: "not asked for" for n in ENVIRONMENTS if n not in names}
     for name in names:
         try:
@@ -45,7 +45,7 @@ def start(
             )
             if ours != theirs:
                 worker.close()
-                raise MissingError(f"it computes on {theirs}, and JAX on {ours}")
+                raise MissingError(f"it computes on {theirs}, but JAX on {ours}")
             workers[name] = worker
         except MissingError as reason:
             missing[name] = str(reason)
@@ -54,7 +54,7 @@ def start(
 
 
 def prepare(case: Case, workers: dict[str, Worker]) -> list[dict]:
-    """The rows of all workers, which get ready at once; computed, and checked."""
+    """The rows of all workers, which prepare them concurrently; checked, not timed."""
     for worker in workers.values():
         ours = worker.environment.peers == ("jax",)
         works = case.works if ours or case.peers is None else case.peers
@@ -70,10 +70,10 @@ def prepare(case: Case, workers: dict[str, Worker]) -> list[dict]:
 
 
 def check(case: Case, rows: list[dict]) -> None:
-    """Stops unless all who do the same work give the same numbers, and ours runs.
+    """Exits unless all implementations of a task agree, and ours runs.
 
-    But a sum in float32 may be inexact over a million pixels and more, where a program
-    adds them one after the other. That is noted as `off`, and told on the page.
+    A peer that adds a million or more float32 numbers one after the other may give an
+    inexact sum. Its relative error is recorded as `off` and reported on the page.
     """
     first = {}
     for row in rows:
@@ -85,7 +85,7 @@ def check(case: Case, rows: list[dict]) -> None:
         got = row.pop("samples")
         who, expected = first.setdefault((row["work"], row["kind"]), (row["who"], got))
         if [len(g) for g in got] != [len(e) for e in expected]:
-            sys.exit(f"{what} has another shape than by {who}")
+            sys.exit(f"{what} has another shape than that by {who}")
         for g, e in zip(map(np.array, got), map(np.array, expected), strict=True):
             worst, size = np.abs(g - e).max(initial=0), np.abs(e).max(initial=0)
             if not worst <= TOLERANCES[case.dtype] * size:
@@ -98,7 +98,7 @@ def check(case: Case, rows: list[dict]) -> None:
 def measure(
     case: Case, workers: dict[str, Worker], seconds: float, rounds=ROUNDS
 ) -> dict:
-    """The rows of a case with their times, in as many rounds as fit, within limits."""
+    """The rows of a case with their times, in as many rounds as the time allows."""
     rows = prepare(case, workers)
     timed = [row for row in rows if "error" not in row]
     taken = [[] for _ in timed]
@@ -128,7 +128,7 @@ def measure(
 
 
 def machine() -> dict:
-    """What it ran on."""
+    """The machine."""
     return {
         "system": platform.system(),
         "machine": platform.machine(),
@@ -141,15 +141,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     known = [name for name in ENVIRONMENTS if name != "jax"]
     parser.add_argument("--peers", nargs="*", choices=known, default=known)
-    parser.add_argument("--seconds", type=float, default=180, help="of timing, about")
-    parser.add_argument("--output", type=Path, help="a folder, instead of this clone")
     parser.add_argument(
-        "--installed", action="store_true", help="no environments: all is in this one"
+        "--seconds", type=float, default=180, help="of timing, approximately"
+    )
+    parser.add_argument("--output", type=Path, help="a folder for the results")
+    parser.add_argument(
+        "--installed", action="store_true", help="use the packages of this environment"
     )
     parser.add_argument("--quick", action="store_true", help="small images, no peers")
     arguments = parser.parse_args()
     if arguments.quick and arguments.output is None:
-        parser.error("--quick measures nothing worth keeping: give it an --output")
+        parser.error("--quick is only a test: pass --output, a folder for its results")
     started = time.time()
     names = ["jax"] + ([] if arguments.quick else arguments.peers)
     if arguments.output:

@@ -1,9 +1,9 @@
-"""What is measured: one line of WORK is one row of the tables, in every framework.
+"""The tasks to measure: each entry of WORK is a row of the tables, in every framework.
 
-A formula is written once, as users write it, over a namespace `xp`: jax.numpy, numpy,
-torch, or the functions of TensorFlow by those names. The rows and columns of an image
-lie along `axes`, its channels along `channels`: [B, H, W, C], or in PyTorch
-[B, C, H, W]. Where a framework has a function of its own for the work, its file in
+A formula is written once, as users write it, for a namespace `xp`: jax.numpy, numpy,
+torch, or the TensorFlow functions under these names. `axes` are the axes of the rows
+and columns of an image, `channels` is the axis of its channels: [B, H, W, C], or
+[B, C, H, W] in PyTorch. Where a framework has its own function for a task, its file in
 `peers/` names it.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 
 class Layout(NamedTuple):
-    """Where the rows and columns of a batch lie (of a volume the slices too)."""
+    """The axes of rows and columns (and slices of a volume), and of the channels."""
 
     axes: tuple[int, ...]
     channels: int
@@ -26,29 +26,29 @@ def part(x, axis, some):
 
 
 def difference(x, axis):
-    """Of neighbors, one fewer than there are pixels."""
+    """Differences of neighbors, one fewer than there are pixels."""
     return part(x, axis, slice(1, None)) - part(x, axis, slice(None, -1))
 
 
 def padded(xp, x, axis, before, after, mode="constant"):
-    """As numpy.pad, along one axis."""
+    """`numpy.pad` along one axis."""
     return xp.pad(
         x, [(before, after) if a == axis else (0, 0) for a in range(x.ndim)], mode
     )
 
 
 def pixels(x):
-    """How many numbers there are."""
+    """The number of elements."""
     return math.prod(x.shape)
 
 
 def image_gradients(xp, layout, image):
-    """Differences, padded with zeros."""
+    """Forward differences, padded with zeros."""
     return tuple(padded(xp, difference(image, a), a, 0, 1) for a in layout.axes)
 
 
 def divergence(xp, layout, *gradients):
-    """What comes in is minus what goes out."""
+    """Backward differences, minus the transpose of `image_gradients`."""
     inner = [
         part(g, a, slice(None, -1)) for g, a in zip(gradients, layout.axes, strict=True)
     ]
@@ -59,7 +59,7 @@ def divergence(xp, layout, *gradients):
 
 
 def sobel(mode, xp, layout, image):
-    """Smoothed along one axis, and subtracted two apart along the other."""
+    """Smoothed along one axis, central differences along the other."""
     for axis in layout.axes:
         image = padded(xp, image, axis, 1, 1, mode)
     both = []
@@ -77,29 +77,29 @@ def sobel(mode, xp, layout, image):
 
 
 def sobel_edges(xp, layout, image):
-    """As one array, of an image reflected without its border."""
+    """Sobel's derivatives in one array, with boundary "reflect"."""
     return xp.stack(sobel("reflect", xp, layout, image), -1)
 
 
 def gradient_magnitude(xp, layout, image):
-    """Of Sobel's pair."""
+    """The magnitude of Sobel's derivatives, with boundary "edge"."""
     return xp.sqrt(sum(d * d for d in sobel("edge", xp, layout, image)))
 
 
 def gradient_orientation(xp, layout, image):
-    """Of Sobel's pair."""
+    """The angle of Sobel's derivatives, with boundary "edge"."""
     return xp.arctan2(*sobel("edge", xp, layout, image))
 
 
 def laplacian(xp, layout, image):
-    """The differences of the differences, with none across the border."""
+    """Second differences, without differences across the border."""
     return sum(
         difference(padded(xp, difference(image, a), a, 1, 1), a) for a in layout.axes
     )
 
 
 def second_derivatives(xp, layout, image):
-    """Along the rows, along both, along the columns; zero at the border."""
+    """dyy, dyx, dxx; zero at the border."""
     y, x = layout.axes
     twice = [padded(xp, difference(difference(image, a), a), a, 1, 1) for a in (y, x)]
     mixed = image
@@ -111,7 +111,7 @@ def second_derivatives(xp, layout, image):
 
 
 def structure_tensor(xp, layout, image):
-    """The products of the differences, under a Gaussian of one pixel."""
+    """Products of forward differences, smoothed by a Gaussian of sigma 1."""
     dy, dx = image_gradients(xp, layout, image)
     bell = [math.exp(-(k**2) / 2) for k in range(-4, 5)]
     taps = [w / sum(bell) for w in bell]
@@ -120,12 +120,12 @@ def structure_tensor(xp, layout, image):
 
 
 def huber(xp, d):
-    """With a delta of 1."""
+    """The penalty of Huber with delta 1."""
     return xp.where(abs(d) <= 1, d * d / 2, abs(d) - 0.5)
 
 
 def charbonnier(xp, d):
-    """With an epsilon of 0.001."""
+    """The penalty of Charbonnier with epsilon 0.001, minus epsilon."""
     return xp.sqrt(d * d + 1e-6) - 1e-3
 
 
@@ -138,13 +138,13 @@ PENALTIES = {
 
 
 def variation(penalty, xp, layout, image):
-    """The sum of a penalty of the differences, by parts; the mean over the batch."""
+    """The sum of a penalty of the differences; averaged over the batch."""
     parts = [xp.sum(PENALTIES[penalty](xp, difference(image, a))) for a in layout.axes]
     return sum(parts) / image.shape[0]
 
 
 def isotropic(coupled, xp, layout, image):
-    """Of their length, with the epsilon that keeps the derivative finite."""
+    """Isotropic total variation, with an epsilon that keeps derivatives finite."""
     squares = sum(d * d for d in image_gradients(xp, layout, image))
     if coupled:
         squares = xp.sum(squares, layout.channels)
@@ -152,7 +152,7 @@ def isotropic(coupled, xp, layout, image):
 
 
 def gradient_difference(xp, layout, prediction, target):
-    """Mathieu, Couprie, LeCun."""
+    """The loss of Mathieu, Couprie and LeCun."""
     terms = [
         xp.sum(abs(abs(difference(prediction, a)) - abs(difference(target, a))))
         for a in layout.axes
@@ -161,7 +161,7 @@ def gradient_difference(xp, layout, prediction, target):
 
 
 def gradient_matching(xp, layout, prediction, target):
-    """MiDaS: four scales of the residual."""
+    """The loss of MiDaS: four scales of the residual."""
     loss = 0
     for step in (1, 2, 4, 8):
         residual = prediction - target
@@ -173,7 +173,7 @@ def gradient_matching(xp, layout, prediction, target):
 
 
 def edge_aware_smoothness(xp, layout, field, guide):
-    """Monodepth."""
+    """The loss of Monodepth."""
     loss = 0
     for axis in layout.axes:
         edges = xp.mean(abs(difference(guide, axis)), layout.channels, keepdims=True)
@@ -182,7 +182,7 @@ def edge_aware_smoothness(xp, layout, field, guide):
 
 
 def blurred(xp, layout, image, taps, mode):
-    """By the same taps along each axis."""
+    """The image, correlated with the same taps along each axis."""
     for axis in layout.axes:
         n, reach = image.shape[axis], len(taps) // 2
         wide = padded(xp, image, axis, reach, reach, mode)
@@ -192,7 +192,7 @@ def blurred(xp, layout, image, taps, mode):
 
 
 def laplacian_edge(xp, layout, prediction, target):
-    """MPRNet, less epsilon."""
+    """The edge loss of MPRNet, minus epsilon."""
     residual = prediction - target
     blur = functools.partial(
         blurred, xp, layout, taps=(0.05, 0.25, 0.4, 0.25, 0.05), mode="edge"
@@ -208,7 +208,7 @@ def laplacian_edge(xp, layout, prediction, target):
 
 
 def scale_and_shift(xp, layout, prediction, target):
-    """Least squares, as MiDaS."""
+    """The least-squares alignment of MiDaS."""
     axes = tuple(range(1, len(prediction.shape)))
     mean = xp.mean(prediction, axes, keepdims=True)
     centered, to = prediction - mean, xp.mean(target, axes, keepdims=True)
@@ -218,7 +218,7 @@ def scale_and_shift(xp, layout, prediction, target):
 
 
 class Work(NamedTuple):
-    """Our function, the formula, what both are given, our options."""
+    """Our function, the formula, the inputs of both, and our options."""
 
     ours: str
     formula: Callable
@@ -274,7 +274,7 @@ WORK = {
     "scale_and_shift": Work("losses.scale_and_shift", scale_and_shift, PAIR),
 }
 
-# What bounds the others: to read the image, to read and write it, to write two.
+# Lower bounds: to read the image, to read and write it, to write two images.
 FLOORS = {
     "R": lambda x: x.sum(),
     "C1": lambda x: x * 2,
@@ -285,16 +285,16 @@ VALUE, GRADIENT, BOTH = KINDS = ("value", "gradient", "value and gradient")
 
 
 class Case(NamedTuple):
-    """One image, and the works that are measured on it."""
+    """One input shape, and the tasks that are measured on it."""
 
     shape: tuple[int, ...]
     works: tuple[str, ...]
     kinds: tuple[str, ...] = (VALUE, BOTH)
     dtype: str = "float32"
-    peers: tuple[str, ...] | None = None  # the works of the peers, if not the same
+    peers: tuple[str, ...] | None = None  # the tasks of the peers; None: the same
 
     def __str__(self):
-        """As in a heading."""
+        """The heading of the case."""
         return f"{'×'.join(map(str, self.shape))}, {self.dtype}"
 
 

@@ -1,10 +1,9 @@
-"""One peer in its own process: reads orders, a line of JSON each, and answers likewise.
+"""One peer in its own process: reads requests and writes answers, as lines of JSON.
 
-    python benchmarks/worker.py PEER... < orders > answers
+    python benchmarks/worker.py PEER... < requests > answers
 
-`{"prepare": case}` makes everything ready and answers with the rows there are, each
-computed once, with samples of its result; `{"time": i}` says how long row i
-takes.
+`{"prepare": case}` prepares a case and answers with its rows, each computed once, with
+samples of its result; `{"time": i}` answers with the time of row i in seconds.
 """
 
 import ctypes
@@ -23,9 +22,8 @@ from pathlib import Path
 import numpy as np
 from work import FLOORS, VALUE, WORK, Case
 
-# Seconds. A faster call than this is timed several times in a row; in a slower one than
-# that, what it costs to bring back threads and caches does not count. An accelerator is
-# waited for once, after more of them.
+# Seconds. Calls faster than FAST are timed several at a time. Calls slower than SLOW
+# are not warmed up: waking threads and filling caches takes little of their time.
 FAST, SLOW = 1e-3, 20e-3
 FAST_ON_ACCELERATOR = 10e-3
 SAMPLES = 101
@@ -33,12 +31,12 @@ STATUS = Path("/proc/self/status")
 
 
 def memory(call: Callable):
-    """The result of a call, and by how many bytes the process grew, or None."""
+    """The result of a call, and the growth of the process in bytes, or None."""
     if not STATUS.exists():
         return call(), None
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # so that what is free counts as such
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is now what there is
+    ctypes.CDLL(None).malloc_trim(0)  # returns freed memory to the system
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = _kilobytes("VmRSS")
     result = call()
     return result, 1024 * max(_kilobytes("VmHWM") - before, 0)
@@ -57,18 +55,19 @@ def leaves(result) -> list:
 
 
 def samples(array: np.ndarray) -> list[float]:
-    """Some of the numbers, and the mean of their sizes."""
+    """Some of the numbers, and the mean of their absolute values."""
     flat = np.asarray(array, np.float32).ravel()
     some = np.linspace(0, flat.size - 1, min(SAMPLES, flat.size)).astype(int)
     return [*flat[some].tolist(), float(np.abs(flat).mean(dtype=np.float64))]
 
 
 def images(case: Case) -> dict[str, np.ndarray]:
-    """The inputs of the works, by name."""
+    """The inputs of the tasks, by name."""
     draw = np.random.default_rng(0)
     image, other = (draw.random(case.shape, np.float32) for _ in range(2))
     if case.dtype == "bfloat16":
-        # In 8 bits there are ties, where derivatives differ: odd beside even has none.
+        # Equal neighbors, where derivatives may differ, are frequent with 8 bits. Even
+        # beside odd numbers are never equal.
         odd = np.indices(case.shape[1:-1]).sum(0)[..., None] % 2
         image = ((2 * np.floor(128 * image) + odd) / 256).astype(np.float32)
     field = np.ascontiguousarray(image[..., :1])
@@ -76,22 +75,22 @@ def images(case: Case) -> dict[str, np.ndarray]:
 
 
 class Worker:
-    """What is ready to be timed, of these peers."""
+    """The prepared calls of some peers."""
 
     def __init__(self, peers: list[str]):
-        """Imports them."""
+        """Imports the peers."""
         self.peers = [importlib.import_module(f"peers.{name}") for name in peers]
         self.rows = []
 
     def versions(self) -> dict[str, str]:
-        """Of Python and the packages, and what they compute on."""
+        """The versions of Python and the packages, and the device they compute on."""
         packages = [package for peer in self.peers for package in peer.PACKAGES]
         found = {package: importlib.metadata.version(package) for package in packages}
         python = {"Python": platform.python_version()}
         return python | found | {"on": self.peers[0].DEVICE}
 
     def prepare(self, fields: dict, only: list[str] | None) -> list[dict]:
-        """Every row of a case, each computed once or, with a reason, not at all."""
+        """Every row of a case, each computed once, or with the error that it raised."""
         lists = {k: tuple(v) for k, v in fields.items() if isinstance(v, list)}
         case = Case(**(fields | lists))
         self.rows = []
@@ -140,22 +139,22 @@ class Worker:
         }
 
     def time(self, index: int) -> float:
-        """Of one call, after one that brings threads and caches back."""
+        """The time of one call, after a call to warm up threads and caches."""
         call, wait, repeats, cold = self.rows[index]
         if cold:
             wait(call())
         start = time.perf_counter()
         for _ in range(repeats):
-            result = None  # dropped, before the next one is computed
+            result = None  # freed before the next one is computed
             result = call()
         wait(result)
         return (time.perf_counter() - start) / repeats
 
 
 def main() -> None:
-    """Obeys until there are no more orders."""
+    """Handles requests until the input ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what the peers print is not an answer
+    os.dup2(2, 1)  # what the peers print must not mix with answers
     worker = Worker(sys.argv[1:])
     print(json.dumps(worker.versions()), file=answers)
     for line in sys.stdin:

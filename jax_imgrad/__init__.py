@@ -1,10 +1,11 @@
-"""Image gradients, and the losses made of them, for JAX.
+"""Image gradients, and losses made of image gradients, for JAX.
 
-Every function is pure, takes the arrays of JAX and NumPy, and may be transformed by
-`jit`, `vmap`, `grad`, `jvp`, `linear_transpose`, `shard_map`, `export` and the others.
-An image is `[B, H, W, C]`: B images, H rows, W columns, C channels. Rows come before
-columns everywhere: `(dy, dx)`, `(H, W)`. Arrays are positional; every option is a
-keyword, and `implementation`, the way to compute, is the last.
+All functions are pure, accept JAX and NumPy arrays, and work with every transformation
+of JAX: `jit`, `vmap`, `grad`, `jvp`, `linear_transpose`, `shard_map`, `export` and the
+others. A batch of images has shape `[B, H, W, C]`: B images, H rows, W columns,
+C channels. Rows come before columns everywhere: `(dy, dx)`, `(H, W)`. Arrays are
+positional arguments, all options are keyword-only, and `implementation`, which selects
+the back end, is always the last one.
 """
 
 from jax_imgrad import losses, typing

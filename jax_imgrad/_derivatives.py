@@ -1,11 +1,13 @@
-"""Derivatives of images of any rank: gradient, divergence, second ones, Laplacian.
+"""Linear derivative operators for arrays of any rank, along any axes.
 
-Each is a linear map, a stencil along some axes, and shares these options:
+Each applies stencils along some of the axes; all other axes are batch axes. They share
+these options, which :func:`spatial_gradient` documents in full:
 
-- `axes`, in the order of the results, by default rows and columns of `[..., H, W, C]`;
-- `boundary`, what lies beyond the border;
-- `spacing`, the distance of two pixels along an axis;
-- `where`, which pixels are valid: an output counts if all its taps are.
+- `operator`, `scale`: the taps of the stencils, and their normalization;
+- `axes`: by default the rows and columns of `[..., H, W, C]`;
+- `boundary`, `spacing`: the boundary condition and the pixel spacing along each axis;
+- `where`: the valid pixels; an output is valid if all its taps read valid pixels;
+- `dtype`, `implementation`: the dtype of the result, and the back end.
 """
 
 from __future__ import annotations
@@ -47,14 +49,14 @@ def spatial_gradient(
     dtype: DTypeLike | None = None,
     implementation: Implementation | None = None,
 ) -> tuple[Shaped[Array, "..."], ...]:
-    r"""The first derivative along each axis, by an operator of your choice.
+    r"""The first derivative along each axis, with the given operator.
 
     .. math::
         (\partial_a x)_i = \frac1{h_a} \sum_{k, l, \dots}
         d_k \, s_l \cdots \, x_{i + k e_a + l e_b + \dots}
 
-    with the taps d of a derivative along axis a, and the taps s of a smoothing along
-    each other one of the `axes`:
+    where d are the taps of a derivative along axis a, and s the taps of a smoothing
+    along each of the other `axes`:
 
     ========================  ========================  ======================
     operator                  d, raw                    s, raw
@@ -67,57 +69,62 @@ def spatial_gradient(
     `"prewitt"`               -1 0 1                    1 1 1
     `"sobel5"`                -1 -2 0 2 1               1 4 6 4 1
     `"sobel7"`                -1 -4 -5 0 5 4 1          1 6 15 20 15 6 1
-    `"farid"`                 5 taps of the paper       5 taps of the paper
-    `("gaussian", sigma)`     that of a Gaussian        a Gaussian
+    `"farid"`                 5 taps, see the paper     5 taps, see the paper
+    `("gaussian", sigma)`     derivative of a Gaussian  Gaussian
     ========================  ========================  ======================
 
-    By default these are the numbers of :func:`image_gradients`, for any rank and axes
-    (but signed integers take a wider type where they would wrap around).
-    The map is linear: its derivative is itself, its transpose is minus the
-    :func:`divergence` with the same options, and nothing is kept in memory for either.
+    The defaults give the numbers of :func:`image_gradients`, for any rank and axes,
+    except that signed integers are promoted to a dtype that cannot wrap around. The map
+    is linear: its derivative is the map itself, its adjoint (transpose) is minus the
+    :func:`divergence` with the same options, and neither stores residuals.
 
     Args:
-      x: an array of any rank, of JAX or NumPy. Any axis may be sharded.
-      operator: one of the above.
-      axes: the axes to differentiate along, an integer or a sequence of integers, in
-        the order of the results. The others are batch axes.
-      boundary: what lies beyond the border, in the words of NumPy: `"edge"`
-        (a a|a b c), `"reflect"` (c b|a b c), `"symmetric"` (b a|a b c), `"wrap"`
-        (b c|a b c), `"constant"` (0 0|a b c). Or `"interior"`: the *result* is
-        exactly 0 where a tap is missing. One name for all `axes`, or a sequence of one
-        for each.
+      x: a JAX or NumPy array of any rank. Any axis may be sharded.
+      operator: a name from the table, or `("gaussian", sigma)` with sigma in pixels.
+      axes: the axes to differentiate along, an integer or a sequence of integers; the
+        results have the same order. All other axes are batch axes.
+      boundary: the boundary condition of all axes, or a sequence with one per axis.
+        `"interior"`: an output is exactly 0 if any of its taps lies beyond the border.
+        The others pad as NumPy does: `"constant"` (0 0|a b c), `"edge"` (a a|a b c),
+        `"reflect"` (c b|a b c), `"symmetric"` (b a|a b c), `"wrap"` (b c|a b c). With
+        the last four, `jax.export` of an unknown size needs a constraint, "h >= 2" for
+        Sobel; the error message states the size.
       spacing: h, the distance between neighboring pixels: a positive number, or a
-        sequence or an array of one for each of the `axes`.
-      scale: `"derivative"`, which divides the taps so that the derivative of a ramp is
-        its slope; or `"raw"`, the taps as above, as OpenCV, SciPy and TensorFlow.
-      where: which pixels are valid, as bools that broadcast to `x`. A result counts if
-        all pixels that it is made of are valid, and is 0 if not. What lies in others,
-        NaN too, reaches neither value nor derivative.
-      dtype: the dtype of the results. Defaults to `x.dtype` for floating and complex
-        images; for integers to the smallest signed integer dtype that holds every
-        result (uint8 gives int16) if all taps are whole numbers, else to float32.
-      implementation: None, which is `"xla_cpu"` in a program for one CPU,
-        `"xla_at_once"` for one other device, and `"xla"` for several; or a name.
+        sequence or array with one for each axis.
+      scale: `"derivative"` normalizes the taps so that the derivative of a ramp is its
+        slope. `"raw"` uses the taps of the table, as OpenCV, SciPy and TensorFlow do.
+      where: mask of the valid pixels, bool, broadcast to the shape of `x`. An output is
+        0 unless all pixels that its taps read are valid. Invalid pixels are masked
+        before differencing, so a NaN in them reaches neither value nor derivative.
+      dtype: dtype of the result. Defaults to `x.dtype` for floating and complex arrays.
+        Integers default to the smallest signed integer dtype that holds every result
+        (uint8 gives int16) if all taps are integers, else to float32.
+      implementation: `"xla"` is the definition, for every platform and sharding; on one
+        device it reads all taps at once. `"xla_cpu"` loops over long rows, for shapes
+        known at compile time that are not explicitly sharded. `"pallas_tpu"` is a TPU
+        kernel for forward differences along two axes and their divergence, with
+        `boundary="interior"` and spacing 1, in float32 or bfloat16. Defaults to
+        `"xla_cpu"` in a program for one CPU, else to `"xla"`. A name is never silently
+        replaced: if it cannot run, NotImplementedError is raised.
 
     Returns:
-      A tuple: for each of the `axes` in turn an array of the shape and sharding of `x`.
+      A tuple with one array per axis, each with the shape and sharding of `x`.
 
     Raises:
-      ValueError: if an option is none of its values, an axis is not one of `x`, or
-        `"reflect"` meets an axis of one pixel.
-      TypeError: if `x` is not an array, or of a dtype that cannot be subtracted.
-      NotImplementedError: if the implementation asked for cannot run here.
+      ValueError: if an option has an unsupported value, an axis is out of range or
+        repeated, or an axis with `boundary="reflect"` has one pixel only.
+      TypeError: if `x` is not an array, or its dtype does not support subtraction.
+      NotImplementedError: if the named implementation cannot run.
 
     Example:
       >>> import jax.numpy as jnp
       >>> import jax_imgrad as jig
-      >>> volume = 3.0 * jnp.arange(5.0).reshape(5, 1, 1) + jnp.zeros((5, 4, 4))
+      >>> z = jnp.mgrid[0.0:5, 0.0:4, 0.0:4][0]
       >>> dz, dy, dx = jig.spatial_gradient(
-      ...     volume, operator="sobel", axes=(0, 1, 2), boundary="edge",
-      ...     spacing=(2.0, 1.0, 1.0),
+      ...     z, operator="sobel", axes=(0, 1, 2), boundary="edge", spacing=(2, 1, 1)
       ... )
       >>> dz[:, 0, 0]
-      Array([0.75, 1.5 , 1.5 , 1.5 , 0.75], dtype=float32)
+      Array([0.25, 0.5 , 0.5 , 0.5 , 0.25], dtype=float32)
       >>> float(abs(dy).max()), float(abs(dx).max())
       (0.0, 0.0)
 
@@ -127,12 +134,11 @@ def spatial_gradient(
       multidimensional signals", IEEE Transactions on Image Processing 13, 2004.
     """
     array = _arguments.as_array("x", x)
-    along = _arguments.axis_specs("x", array, axes, boundary, spacing)
-    stencils = _stencils.gradient(
-        *_arguments.operator_and_scale(operator, scale), along
-    )
-    held = _arguments.result_dtype("x", array.dtype, dtype, stencils)
-    return derivatives(array, stencils, where, held, implementation)
+    specs = _arguments.axis_specs("x", array, axes, boundary, spacing)
+    kernel = _arguments.operator_and_scale(operator, scale)
+    stencils = _stencils.gradient(*kernel, specs)
+    result_dtype = _arguments.result_dtype("x", array.dtype, dtype, stencils)
+    return derivatives(array, stencils, where, result_dtype, implementation)
 
 
 def second_derivatives(
@@ -147,35 +153,31 @@ def second_derivatives(
     dtype: DTypeLike | None = None,
     implementation: Implementation | None = None,
 ) -> tuple[Shaped[Array, "..."], ...]:
-    r"""The second derivative along each pair of axes: `(dyy, dyx, dxx)`.
+    r"""The second derivatives for each pair of axes: `(dyy, dyx, dxx)`.
 
-    These are the entries of the Hessian matrix of the image, its upper triangle row by
-    row; for a volume `(dzz, dzy, dzx, dyy, dyx, dxx)`. Along an axis twice, the taps
-    are 1 -2 1 for most operators (`"sobel5"`: 1 0 -2 0 1, `"sobel7"`: 1 2 -1 -4 -1 2 1,
-    `"farid"`: those of the paper for the second order, a Gaussian: its second
-    derivative), with smoothing along the others; along two, those of the first
-    derivative along either. With `scale="derivative"` those of x²/2 and of xy are 1.
+    These are the entries of the upper triangle of the Hessian matrix, row by row; for
+    a volume `(dzz, dzy, dzx, dyy, dyx, dxx)`. Mixed derivatives such as dyx apply the
+    taps of the first derivative along both axes. The others, such as dxx, apply 1 -2 1
+    (`"sobel5"`: 1 0 -2 0 1, `"sobel7"`: 1 2 -1 -4 -1 2 1, `"farid"`: see the paper,
+    a Gaussian: its second derivative). All remaining `axes` are smoothed. With
+    `scale="derivative"`, dxx of x²/2 and dyx of xy are 1. The map is linear.
 
     Args:
-      x: an array of any rank, of JAX or NumPy. Any axis may be sharded.
-      operator: as for :func:`spatial_gradient`.
-      axes: as for :func:`spatial_gradient`.
-      boundary: as for :func:`spatial_gradient`.
-      spacing: as for :func:`spatial_gradient`.
-      scale: as for :func:`spatial_gradient`.
-      where: as for :func:`spatial_gradient`.
-      dtype: as for :func:`spatial_gradient`.
-      implementation: None, which is `"xla_cpu"` in a program for one CPU,
-        `"xla_at_once"` for one other device, and `"xla"` for several; or a name.
+      x: a JAX or NumPy array of any rank. Any axis may be sharded.
+      operator: as in :func:`spatial_gradient`.
+      axes: as in :func:`spatial_gradient`.
+      boundary: as in :func:`spatial_gradient`.
+      spacing: as in :func:`spatial_gradient`.
+      scale: as in :func:`spatial_gradient`.
+      where: as in :func:`spatial_gradient`.
+      dtype: as in :func:`spatial_gradient`.
+      implementation: as in :func:`spatial_gradient`.
 
     Returns:
-      A tuple: for each pair of `axes`, the second not before the first, an array of the
-      shape and sharding of `x`.
+      A tuple with one array per pair of axes, each with the shape and sharding of `x`.
 
     Raises:
-      ValueError: as for :func:`spatial_gradient`.
-      TypeError: as for :func:`spatial_gradient`.
-      NotImplementedError: if the implementation asked for cannot run here.
+      ValueError, TypeError, NotImplementedError: as in :func:`spatial_gradient`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -190,12 +192,11 @@ def second_derivatives(
       IEEE Transactions on Image Processing 13, 2004.
     """
     array = _arguments.as_array("x", x)
-    along = _arguments.axis_specs("x", array, axes, boundary, spacing)
-    stencils = _stencils.second_derivatives(
-        *_arguments.operator_and_scale(operator, scale), along
-    )
-    held = _arguments.result_dtype("x", array.dtype, dtype, stencils)
-    return derivatives(array, stencils, where, held, implementation)
+    specs = _arguments.axis_specs("x", array, axes, boundary, spacing)
+    kernel = _arguments.operator_and_scale(operator, scale)
+    stencils = _stencils.second_derivatives(*kernel, specs)
+    result_dtype = _arguments.result_dtype("x", array.dtype, dtype, stencils)
+    return derivatives(array, stencils, where, result_dtype, implementation)
 
 
 def laplacian(
@@ -212,27 +213,25 @@ def laplacian(
 
     .. math:: (\Delta x)_i = \sum_a \frac{x_{i + e_a} - 2 x_i + x_{i - e_a}}{h_a^2}
 
-    By default it is the :func:`divergence` of the :func:`spatial_gradient`, with
-    reflecting (Neumann) borders: its sum is 0. With `boundary="interior"` the
-    difference along an axis is 0 where it lacks a pixel.
+    With the default boundary condition (Neumann) it is the :func:`divergence` of the
+    :func:`spatial_gradient` with its default options, and its sum over the image is 0.
+    With `boundary="interior"`, the second difference along an axis is 0 at the first
+    and the last pixel. The map is linear.
 
     Args:
-      x: an array of any rank, of JAX or NumPy. Any axis may be sharded.
-      axes: as for :func:`spatial_gradient`.
-      boundary: as for :func:`spatial_gradient`.
-      spacing: as for :func:`spatial_gradient`.
-      where: as for :func:`spatial_gradient`.
-      dtype: as for :func:`spatial_gradient`.
-      implementation: None, which is `"xla_cpu"` in a program for one CPU,
-        `"xla_at_once"` for one other device, and `"xla"` for several; or a name.
+      x: a JAX or NumPy array of any rank. Any axis may be sharded.
+      axes: as in :func:`spatial_gradient`.
+      boundary: as in :func:`spatial_gradient`.
+      spacing: as in :func:`spatial_gradient`.
+      where: as in :func:`spatial_gradient`.
+      dtype: as in :func:`spatial_gradient`.
+      implementation: as in :func:`spatial_gradient`.
 
     Returns:
-      An array of the shape and sharding of `x`.
+      An array with the shape and sharding of `x`.
 
     Raises:
-      ValueError: as for :func:`spatial_gradient`.
-      TypeError: as for :func:`spatial_gradient`.
-      NotImplementedError: if the implementation asked for cannot run here.
+      ValueError, TypeError, NotImplementedError: as in :func:`spatial_gradient`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -242,17 +241,16 @@ def laplacian(
 
     Reference:
       J. Canny, "A computational approach to edge detection", IEEE Transactions on
-      Pattern Analysis and Machine Intelligence 8, 1986, sets it beside the gradient.
+      Pattern Analysis and Machine Intelligence 8, 1986, compares it with the gradient.
     """
     array = _arguments.as_array("x", x)
-    stencils = _stencils.laplacian(
-        _arguments.axis_specs("x", array, axes, boundary, spacing)
-    )
+    specs = _arguments.axis_specs("x", array, axes, boundary, spacing)
+    stencils = _stencils.laplacian(specs)
     _arguments.check_reflection("x", array, stencils)
-    held = _arguments.result_dtype("x", array.dtype, dtype, stencils)
+    result_dtype = _arguments.result_dtype("x", array.dtype, dtype, stencils)
     valid = _arguments.as_mask(where, "x", array)
     _arguments.check_implementation(implementation)
-    return _sum_of_derivatives(array, valid, stencils, held, implementation)
+    return _sum_of_derivatives(array, valid, stencils, result_dtype, implementation)
 
 
 def divergence(
@@ -267,51 +265,43 @@ def divergence(
     dtype: DTypeLike | None = None,
     implementation: Implementation | None = None,
 ) -> Shaped[Array, "..."]:
-    r"""Minus the transpose of :func:`spatial_gradient`: what flows out of each pixel.
+    r"""The divergence of a vector field: minus the adjoint of :func:`spatial_gradient`.
 
-    With the same options as there, for all images u and all tuples p,
+    For all images u and vector fields p, with the same options for both functions,
 
     .. math:: \langle \nabla u, p \rangle = - \langle u, \operatorname{div} p \rangle.
 
-    By default it is that of :func:`image_gradients`,
+    With the default options this is
 
     .. math::
-        (\operatorname{div} p)_{ij} =
-        \begin{cases} p^y_{ij} - p^y_{i-1,j} & 0 < i < H - 1 \\
-        p^y_{ij} & i = 0 \\ -p^y_{i-1,j} & i = H - 1 \end{cases}
-        + \begin{cases} p^x_{ij} - p^x_{i,j-1} & 0 < j < W - 1 \\
-        p^x_{ij} & j = 0 \\ -p^x_{i,j-1} & j = W - 1, \end{cases}
+        (\operatorname{div} p)_{ij} = p^y_{ij} - p^y_{i-1,j} + p^x_{ij} - p^x_{i,j-1}
 
-    and zero along an axis of one pixel. The divergence of the gradients of an image is
-    then its Laplacian with reflecting (Neumann) borders. The last row of `dy` and the
-    last column of `dx` do not count.
+    where :math:`p^y` counts as 0 in the last row and before the first, and :math:`p^x`
+    in the last column and before the first. Applied to the gradient of an image it is
+    the Laplacian with Neumann boundary condition. The map is linear.
 
     Args:
-      gradients: `(dy, dx)`, as :func:`image_gradients` and :func:`spatial_gradient`
-        return it: a sequence with one array of JAX or NumPy for each of the `axes`, all
-        of one shape and dtype.
-      operator: as for :func:`spatial_gradient`.
-      axes: as for :func:`spatial_gradient`.
-      boundary: as for :func:`spatial_gradient`.
-      spacing: as for :func:`spatial_gradient`.
-      scale: as for :func:`spatial_gradient`.
-      where: as for :func:`spatial_gradient`: the valid pixels of the image. What is in
-        results of the gradient that do not count is ignored, and the divergence is 0
-        where a pixel is not valid.
-      dtype: as for :func:`image_gradients`; integers, where the taps are fractions, are
-        taken as float32.
-      implementation: as for :func:`image_gradients`; with other options than the
-        default ones as for :func:`spatial_gradient`.
+      gradients: `(dy, dx)`, a tuple with one array per axis, of one shape and dtype, as
+        :func:`spatial_gradient` returns it. JAX or NumPy arrays.
+      operator: as in :func:`spatial_gradient`.
+      axes: as in :func:`spatial_gradient`.
+      boundary: as in :func:`spatial_gradient`.
+      spacing: as in :func:`spatial_gradient`.
+      scale: as in :func:`spatial_gradient`.
+      where: mask of the valid pixels of the image. Entries of `gradients` whose taps
+        read an invalid pixel are ignored; the divergence is 0 at invalid pixels.
+      dtype: as in :func:`image_gradients`, except that integers default to float32 if
+        any tap is not an integer.
+      implementation: as in :func:`spatial_gradient`.
 
     Returns:
-      One array with the shape and the sharding of those of `gradients`.
+      An array with the shape and sharding of the arrays in `gradients`.
 
     Raises:
-      ValueError: if the arrays have not one shape and dtype, or an option is none of
-        its values.
-      TypeError: if `gradients` is not a sequence of as many arrays as `axes`, or of a
-        dtype that cannot be subtracted.
-      NotImplementedError: if the implementation asked for cannot run here.
+      ValueError: if the arrays differ in shape or dtype, or an option is unsupported.
+      TypeError: if `gradients` is not a sequence with one array per axis, or its dtype
+        does not support subtraction.
+      NotImplementedError: if the named implementation cannot run.
 
     Example:
       >>> import jax.numpy as jnp
@@ -325,15 +315,15 @@ def divergence(
       Journal of Mathematical Imaging and Vision 20, 2004, equation 2.
     """
     _arguments.check_implementation(implementation)
-    flow = _arguments.as_fields("gradients", gradients, axes)
-    along = _arguments.axis_specs("gradients[0]", flow[0], axes, boundary, spacing)
-    stencils = _stencils.gradient(
-        *_arguments.operator_and_scale(operator, scale), along
-    )
-    held = _arguments.divergence_dtype("gradients[0]", flow[0].dtype, dtype, stencils)
-    _arguments.check_reflection("gradients[0]", flow[0], stencils)
-    valid = _arguments.as_mask(where, "gradients[0]", flow[0])
-    return _divergence(flow, valid, stencils, held, implementation)
+    fields = _arguments.as_fields("gradients", gradients, axes)
+    name, first = "gradients[0]", fields[0]
+    specs = _arguments.axis_specs(name, first, axes, boundary, spacing)
+    kernel = _arguments.operator_and_scale(operator, scale)
+    stencils = _stencils.gradient(*kernel, specs)
+    result_dtype = _arguments.divergence_dtype(name, first.dtype, dtype, stencils)
+    _arguments.check_reflection(name, first, stencils)
+    valid = _arguments.as_mask(where, name, first)
+    return _divergence(fields, valid, stencils, result_dtype, implementation)
 
 
 def derivatives(
@@ -345,7 +335,10 @@ def derivatives(
     *,
     jointly: bool = False,
 ) -> tuple[jax.Array, ...]:
-    """What the stencils make of an image; `jointly`: where they all count, or not."""
+    """Applies each stencil to an array, after the checks that all callers need.
+
+    With `jointly`, the results are 0 wherever the output of any stencil is invalid.
+    """
     _arguments.check_reflection("x", array, stencils)
     valid = _arguments.as_mask(where, "x", array)
     _arguments.check_implementation(implementation)
@@ -362,13 +355,13 @@ def _derivatives(
     jointly: bool,
 ) -> tuple[jax.Array, ...]:
     image = without_invalid(array, valid).astype(dtype)
-    results = stencil([image], tuple((p,) for p in stencils), implementation)
+    results = stencil([image], tuple((one,) for one in stencils), implementation)
     if valid is None:
         return tuple(results)
-    counts = [valid_outputs(valid, one) for one in stencils]
+    masks = [valid_outputs(valid, one) for one in stencils]
     if jointly:
-        counts = [functools.reduce(jnp.logical_and, counts)] * len(counts)
-    return tuple(jnp.where(c, r, 0) for c, r in zip(counts, results, strict=True))
+        masks = [functools.reduce(jnp.logical_and, masks)] * len(masks)
+    return tuple(jnp.where(m, r, 0) for m, r in zip(masks, results, strict=True))
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4))
@@ -379,27 +372,28 @@ def _sum_of_derivatives(
     dtype: np.dtype,
     implementation: Implementation | None,
 ) -> jax.Array:
-    # In the dtype to accumulate in, for the derivative is a sum, too.
+    # Upcast before the image is used several times: JAX adds the cotangents of the uses
+    # in this dtype.
     image = without_invalid(array, valid).astype(accumulator(dtype))
     (total,) = stencil([image] * len(stencils), (stencils,), implementation)
     total = total.astype(dtype)
     if valid is None:
         return total
-    counts = [valid_outputs(valid, one) for one in stencils]
-    return jnp.where(functools.reduce(jnp.logical_and, counts), total, 0)
+    masks = [valid_outputs(valid, one) for one in stencils]
+    return jnp.where(functools.reduce(jnp.logical_and, masks), total, 0)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4))
 def _divergence(
-    flow: list[jax.Array],
+    fields: list[jax.Array],
     valid: jax.Array | None,
     stencils: tuple[SeparableStencil, ...],
     dtype: np.dtype,
     implementation: Implementation | None,
 ) -> jax.Array:
     if valid is not None:
-        counts = [valid_outputs(valid, one) for one in stencils]
-        flow = list(map(without_invalid, flow, counts))
+        masks = [valid_outputs(valid, one) for one in stencils]
+        fields = list(map(without_invalid, fields, masks))
     maps = (tuple(negative(transpose(one)) for one in stencils),)
-    (out,) = stencil([part.astype(dtype) for part in flow], maps, implementation)
-    return without_invalid(out, valid)
+    (result,) = stencil([f.astype(dtype) for f in fields], maps, implementation)
+    return without_invalid(result, valid)

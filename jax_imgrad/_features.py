@@ -1,4 +1,7 @@
-"""What is made of a gradient at each pixel: its length, its angle, its moments."""
+"""Features of the gradient at each pixel: magnitude, orientation, structure tensor.
+
+They share the options of :func:`spatial_gradient`, which documents them in full.
+"""
 
 from __future__ import annotations
 
@@ -44,34 +47,34 @@ def gradient_magnitude(
     dtype: DTypeLike | None = None,
     implementation: Implementation | None = None,
 ) -> Float[Array, "..."]:
-    r"""The length of the gradient at each pixel.
+    r"""The magnitude of the gradient at each pixel.
 
     .. math:: m_i = \sqrt{\textstyle\sum_a |(\partial_a x)_i|^2}
 
-    Where the gradient is 0, so are the magnitude and its derivatives, which JAX alone
-    would make NaN; no epsilon is added. It neither overflows nor underflows on the way.
+    The derivative with respect to the gradient is the unit vector along it. Where the
+    gradient is 0, the derivative is 0; differentiating the formula would give NaN. No
+    epsilon is added. Intermediate squares neither overflow nor underflow.
 
     Args:
-      x: an array of any rank, of JAX or NumPy. Any axis may be sharded.
-      operator: as for :func:`spatial_gradient`.
-      axes: as for :func:`spatial_gradient`.
-      boundary: as for :func:`spatial_gradient`.
-      spacing: as for :func:`spatial_gradient`.
-      scale: as for :func:`spatial_gradient`.
-      where: as for :func:`spatial_gradient`: the magnitude is 0 where a part of the
-        gradient does not count.
+      x: a JAX or NumPy array of any rank. Any axis may be sharded.
+      operator: as in :func:`spatial_gradient`.
+      axes: as in :func:`spatial_gradient`.
+      boundary: as in :func:`spatial_gradient`.
+      spacing: as in :func:`spatial_gradient`.
+      scale: as in :func:`spatial_gradient`.
+      where: as in :func:`spatial_gradient`. The result is 0 where the derivative along
+        any axis is invalid.
       dtype: floating dtype of the result; defaults to `x.dtype`, or to float32 for
-        integers.
-      implementation: None, which is `"xla_cpu"` in a program for one CPU,
-        `"xla_at_once"` for one other device, and `"xla"` for several; or a name.
+        integers. Complex dtypes give a real result of the same precision.
+      implementation: as in :func:`spatial_gradient`.
 
     Returns:
-      A real array of the shape and sharding of `x`.
+      A real array with the shape and sharding of `x`.
 
     Raises:
-      ValueError: as for :func:`spatial_gradient`.
-      TypeError: as for :func:`spatial_gradient`.
-      NotImplementedError: if the implementation asked for cannot run here.
+      ValueError: as in :func:`spatial_gradient`.
+      TypeError: as in :func:`spatial_gradient`.
+      NotImplementedError: if the named implementation cannot run.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -91,14 +94,15 @@ def gradient_magnitude(
       Pattern Analysis and Machine Intelligence 8, 1986.
     """
     array = _arguments.as_array("x", x)
-    along = _arguments.axis_specs("x", array, axes, boundary, spacing)
-    stencils = _stencils.gradient(
-        *_arguments.operator_and_scale(operator, scale), along
+    specs = _arguments.axis_specs("x", array, axes, boundary, spacing)
+    kernel = _arguments.operator_and_scale(operator, scale)
+    stencils = _stencils.gradient(*kernel, specs)
+    result_dtype = _arguments.float_dtype("x", array.dtype, dtype, stencils)
+    # The norm is computed in the accumulation dtype, and rounded once.
+    gradient = derivatives(
+        array, stencils, where, accumulator(result_dtype), implementation, jointly=True
     )
-    held = _arguments.float_dtype("x", array.dtype, dtype, stencils)
-    wide = accumulator(held)
-    parts = derivatives(array, stencils, where, wide, implementation, jointly=True)
-    return _length(parts, jnp.finfo(held).dtype)
+    return _magnitude(gradient, jnp.finfo(result_dtype).dtype)
 
 
 def gradient_orientation(
@@ -112,37 +116,39 @@ def gradient_orientation(
     where: Bool[Numbers, "..."] | None = None,
     dtype: DTypeLike | None = None,
     implementation: Implementation | None = None,
-) -> Float[Array, "..."] | Any:  # or a tuple, by the number of axes
-    r"""The direction of the gradient at each pixel, in radians.
+) -> Float[Array, "..."] | Any:  # a tuple for more than two axes
+    r"""The orientation of the gradient at each pixel, in radians.
 
     .. math:: \theta_i = \operatorname{atan2}((\partial_y x)_i, (\partial_x x)_i)
 
-    for two axes: 0 where the image gets brighter from column to column, π/2 where it
-    does from row to row. Where the gradient is 0, so are the angle and its derivatives.
+    For two axes, this is the angle in [-π, π]: 0 where the values increase to the
+    right, π/2 where they increase downwards. Where the gradient is 0, the angle and its
+    derivative are 0.
 
-    For more axes it is a tuple of angles: of each axis but the last two the elevation
-    over those that follow, in [-π/2, π/2]; and the angle above, of the last two. For a
-    volume: `(atan2(dz, sqrt(dy² + dx²)), atan2(dy, dx))`.
+    For n > 2 axes, the result is a tuple of n - 1 angles: for each axis but the last
+    two, the elevation over the axes after it, in [-π/2, π/2]; and last, the angle above
+    for the last two axes. For a volume:
+    `(atan2(dz, sqrt(dy² + dx²)), atan2(dy, dx))`.
 
     Args:
-      x: a real array of any rank, of JAX or NumPy. Any axis may be sharded.
-      operator: as for :func:`spatial_gradient`.
-      axes: two or more, as for :func:`spatial_gradient`.
-      boundary: as for :func:`spatial_gradient`.
-      spacing: as for :func:`spatial_gradient`.
-      scale: as for :func:`spatial_gradient`.
-      where: as for :func:`gradient_magnitude`.
-      dtype: as for :func:`gradient_magnitude`.
-      implementation: None, which is `"xla_cpu"` in a program for one CPU,
-        `"xla_at_once"` for one other device, and `"xla"` for several; or a name.
+      x: a real JAX or NumPy array of any rank. Any axis may be sharded.
+      operator: as in :func:`spatial_gradient`.
+      axes: two or more axes, as in :func:`spatial_gradient`.
+      boundary: as in :func:`spatial_gradient`.
+      spacing: as in :func:`spatial_gradient`.
+      scale: as in :func:`spatial_gradient`.
+      where: as in :func:`gradient_magnitude`.
+      dtype: as in :func:`gradient_magnitude`.
+      implementation: as in :func:`spatial_gradient`.
 
     Returns:
-      An array of the shape and sharding of `x`; for n axes, n > 2, a tuple of n - 1.
+      An array with the shape and sharding of `x`; a tuple of n - 1 such arrays for
+      n > 2 axes.
 
     Raises:
-      ValueError: as for :func:`spatial_gradient`; or if there is one axis only.
-      TypeError: as for :func:`spatial_gradient`; or if `x` is complex.
-      NotImplementedError: if the implementation asked for cannot run here.
+      ValueError: as in :func:`spatial_gradient`, or if there is only one axis.
+      TypeError: as in :func:`spatial_gradient`, or if `x` is complex.
+      NotImplementedError: if the named implementation cannot run.
 
     Example:
       >>> import jax.numpy as jnp
@@ -157,17 +163,17 @@ def gradient_orientation(
       2005.
     """
     array = _arguments.as_array("x", x)
-    along = _arguments.axis_specs("x", array, axes, boundary, spacing)
-    if len(along) == 1:
+    specs = _arguments.axis_specs("x", array, axes, boundary, spacing)
+    if len(specs) == 1:
         raise ValueError(f"axes must be two or more for an angle, got {axes}")
-    stencils = _stencils.gradient(
-        *_arguments.operator_and_scale(operator, scale), along
+    kernel = _arguments.operator_and_scale(operator, scale)
+    stencils = _stencils.gradient(*kernel, specs)
+    result_dtype = _arguments.float_dtype("x", array.dtype, dtype, stencils)
+    _arguments.check_real("x", result_dtype)
+    gradient = derivatives(
+        array, stencils, where, accumulator(result_dtype), implementation, jointly=True
     )
-    held = _arguments.float_dtype("x", array.dtype, dtype, stencils)
-    _arguments.check_real("x", held)
-    wide = accumulator(held)
-    parts = derivatives(array, stencils, where, wide, implementation, jointly=True)
-    angles = _angles(parts, held)
+    angles = _angles(gradient, result_dtype)
     return angles[0] if len(angles) == 1 else angles
 
 
@@ -184,37 +190,37 @@ def structure_tensor(
     dtype: DTypeLike | None = None,
     implementation: Implementation | None = None,
 ) -> tuple[Float[Array, "..."], ...]:
-    r"""The second moments of the gradient around each pixel: `(Jyy, Jyx, Jxx)`.
+    r"""The structure tensor, second moments of the gradient: `(Jyy, Jyx, Jxx)`.
 
     .. math:: J_{ab} = G_\sigma * (\partial_a x \, \partial_b x)
 
-    with a Gaussian window G. Its eigenvalues tell corners from edges and from flat
-    regions; its eigenvectors the direction of the edges.
+    where * is convolution with a Gaussian window G. The eigenvalues of J distinguish
+    corners, edges and flat regions; its eigenvectors are the directions across and
+    along an edge. J is quadratic in x, so it is differentiable everywhere.
 
     Args:
-      x: a real array of any rank, of JAX or NumPy. Any axis may be sharded.
-      sigma: standard deviation of the window in pixels, a number of at least 0.125. The
-        window is cut off at four sigma.
-      operator: as for :func:`spatial_gradient`.
-      axes: as for :func:`spatial_gradient`.
-      boundary: as for :func:`spatial_gradient`, of the image and of the stencils; with
-        `"interior"` there are zeros around these.
-      spacing: as for :func:`spatial_gradient`.
-      scale: as for :func:`spatial_gradient`.
-      where: as for :func:`gradient_magnitude`. The window is then a mean over those of
-        its pixels that count, and 0 where none does.
-      dtype: as for :func:`gradient_magnitude`; but at least float32.
-      implementation: None, which is `"xla_cpu"` in a program for one CPU,
-        `"xla_at_once"` for one other device, and `"xla"` for several; or a name.
+      x: a real JAX or NumPy array of any rank. Any axis may be sharded.
+      sigma: standard deviation of the window in pixels, a number of at least 0.125; the
+        window is truncated at 4 sigma.
+      operator: as in :func:`spatial_gradient`.
+      axes: as in :func:`spatial_gradient`.
+      boundary: as in :func:`spatial_gradient`, for the derivatives and for the window.
+        For the window, `"interior"` pads with zeros.
+      spacing: as in :func:`spatial_gradient`.
+      scale: as in :func:`spatial_gradient`.
+      where: as in :func:`gradient_magnitude`. The window averages over the pixels with
+        a valid gradient; the result is 0 if there are none in it.
+      dtype: as in :func:`gradient_magnitude`, but at least float32.
+      implementation: as in :func:`spatial_gradient`.
 
     Returns:
-      A tuple: for each pair of `axes`, the second not before the first, an array of the
-      shape and sharding of `x`.
+      A tuple with one array per pair of axes, the upper triangle of J row by row, each
+      with the shape and sharding of `x`.
 
     Raises:
-      ValueError: as for :func:`spatial_gradient`.
-      TypeError: as for :func:`spatial_gradient`; or if `x` is complex.
-      NotImplementedError: if the implementation asked for cannot run here.
+      ValueError: as in :func:`spatial_gradient`, or if `sigma` is less than 0.125.
+      TypeError: as in :func:`spatial_gradient`, or if `x` is complex.
+      NotImplementedError: if the named implementation cannot run.
 
     Example:
       >>> import jax.numpy as jnp
@@ -229,45 +235,52 @@ def structure_tensor(
       Conference 1988.
     """
     array = _arguments.as_array("x", x)
-    along = _arguments.axis_specs("x", array, axes, boundary, spacing)
-    stencils = _stencils.gradient(
-        *_arguments.operator_and_scale(operator, scale), along
+    specs = _arguments.axis_specs("x", array, axes, boundary, spacing)
+    kernel = _arguments.operator_and_scale(operator, scale)
+    stencils = _stencils.gradient(*kernel, specs)
+    result_dtype = accumulator(
+        _arguments.float_dtype("x", array.dtype, dtype, stencils)
     )
-    held = accumulator(_arguments.float_dtype("x", array.dtype, dtype, stencils))
-    _arguments.check_real("x", held)
-    parts = derivatives(array, stencils, where, held, implementation, jointly=True)
+    _arguments.check_real("x", result_dtype)
+    gradient = derivatives(
+        array, stencils, where, result_dtype, implementation, jointly=True
+    )
     valid = _arguments.as_mask(where, "x", array)
-    window = _stencils.window(_arguments.as_sigma("sigma", sigma), along)
-    return _moments(parts, valid, stencils, window, implementation)
+    window = _stencils.window(_arguments.as_sigma("sigma", sigma), specs)
+    return _moments(gradient, valid, stencils, window, implementation)
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _length(parts: tuple[jax.Array, ...], dtype: np.dtype) -> jax.Array:
-    return norm(parts).astype(dtype)
+def _magnitude(gradient: tuple[jax.Array, ...], dtype: np.dtype) -> jax.Array:
+    return norm(gradient).astype(dtype)
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _angles(parts: tuple[jax.Array, ...], dtype: np.dtype) -> tuple[jax.Array, ...]:
-    elevations = [angle(parts[i], norm(parts[i + 1 :])) for i in range(len(parts) - 2)]
-    return tuple(a.astype(dtype) for a in (*elevations, angle(*parts[-2:])))
+def _angles(gradient: tuple[jax.Array, ...], dtype: np.dtype) -> tuple[jax.Array, ...]:
+    elevations = [
+        angle(gradient[i], norm(gradient[i + 1 :])) for i in range(len(gradient) - 2)
+    ]
+    return tuple(a.astype(dtype) for a in (*elevations, angle(*gradient[-2:])))
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4))
 def _moments(
-    parts: tuple[jax.Array, ...],
+    gradient: tuple[jax.Array, ...],
     valid: jax.Array | None,
     stencils: tuple[SeparableStencil, ...],
     window: SeparableStencil,
     implementation: Implementation | None,
 ) -> tuple[jax.Array, ...]:
-    # Materialized: XLA for CPU would otherwise compute them anew for each tap of the
-    # window. Others need no barrier.
-    parts = materialize(parts, "cpu")
-    pairs = [a * b for a, b in itertools.combinations_with_replacement(parts, 2)]
-    means = [stencil([pair], ((window,),), implementation)[0] for pair in pairs]
+    # The barrier keeps XLA for CPU from fusing the derivatives into the window, which
+    # would recompute them for each of its taps. Other platforms need no barrier.
+    gradient = materialize(gradient, "cpu")
+    products = [a * b for a, b in itertools.combinations_with_replacement(gradient, 2)]
+    moments = [stencil([p], ((window,),), implementation)[0] for p in products]
     if valid is None:
-        return tuple(means)
-    counts = [valid_outputs(valid, one) for one in stencils]
-    weight = functools.reduce(jnp.logical_and, counts).astype(means[0].dtype)
-    (share,) = stencil([weight], ((window,),), implementation)
-    return tuple(ratio(mean, share) for mean in means)
+        return tuple(moments)
+    # Invalid gradients are 0 in the moments. Divided by the share of the window whose
+    # gradient is valid, the moments are means over that share.
+    masks = [valid_outputs(valid, one) for one in stencils]
+    mask = functools.reduce(jnp.logical_and, masks).astype(moments[0].dtype)
+    (share,) = stencil([mask], ((window,),), implementation)
+    return tuple(ratio(moment, share) for moment in moments)

@@ -1,4 +1,8 @@
-"""The functions of `tf.image`, value for value, on batches of images `[B, H, W, C]`."""
+"""Three functions of `tf.image`, value for value, for images `[B, H, W, C]`.
+
+`image_gradients` and `sobel_edges` are special cases of `spatial_gradient`, and
+`total_variation` is a special case of `losses.total_variation`.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from jax_imgrad._penalties import Variation
 from jax_imgrad._stencils import AxisSpec
 from jax_imgrad.typing import Image, Implementation, Numbers
 
-_AXES = (1, 2)  # of the rows and of the columns in [B, H, W, C]
+_AXES = (1, 2)  # rows and columns of [B, H, W, C]
 _IMAGE_GRADIENTS = _stencils.gradient(
     "forward", "raw", [AxisSpec(axis, "interior", 1.0) for axis in _AXES]
 )
@@ -32,39 +36,43 @@ def image_gradients(
     dtype: DTypeLike | None = None,
     implementation: Implementation | None = None,
 ) -> tuple[Shaped[Array, "B H W C"], Shaped[Array, "B H W C"]]:
-    r"""Differences of neighboring pixels, down the rows and along the columns.
+    r"""Forward differences of neighboring pixels, vertical and horizontal.
 
     .. math::
         dy_{ij} = I_{i+1,j} - I_{ij}, \qquad dx_{ij} = I_{i,j+1} - I_{ij}
 
-    in each channel of each image, with `dy` exactly zero in the last row and `dx` in
-    the last column, whatever the pixels there. These are the numbers of
-    `tf.image.image_gradients` (but see `dtype`), in its order: the vertical one first.
+    dy is the pixel below minus the pixel above (vertical), dx the right pixel minus the
+    left (horizontal). dy is exactly 0 in the last row and dx in the last column, even
+    if the pixels there are NaN or infinite. The values and their order are those of
+    `tf.image.image_gradients`, except for unsigned integers (see `dtype`).
 
-    The map is linear. Its derivative is itself, its transpose is minus the
-    :func:`divergence`, and nothing is kept in memory for either. A NaN or an infinite
-    pixel reaches only the differences that contain it.
+    A NaN or infinite pixel affects only the differences that contain it.
+
+    The map is linear: its derivative is the map itself, its adjoint (transpose) is
+    minus the :func:`divergence`, and neither stores residuals.
+
+    Channels first? `jig.spatial_gradient(x, axes=(-2, -1))` gives the same numbers.
 
     Args:
-      image: the batch of images, `[B, H, W, C]`, of JAX or NumPy. Any axis may have
-        size 0, 1, or one unknown as yet (`jax.export`), and may be sharded.
-      dtype: the dtype in which to subtract, and of the result. By default that of
-        `image`; but bool and unsigned integers, whose differences would wrap around,
-        take the next signed integer that holds them all: uint8 becomes int16. There is
-        none for uint64 (nor, without 64-bit types, for uint32): name one. Signed
-        integers keep theirs, and may wrap around. `dtype=image.dtype` is TensorFlow's
-        modular arithmetic, 5 - 10 = 251.
-      implementation: None or `"xla"`, the definition, compiled by XLA for every
-        platform and sharding; or `"pallas_tpu"`, a kernel for one TPU, for float32 and
-        bfloat16. A name is used, or refused with the reason; never replaced.
+      image: a batch of images `[B, H, W, C]`, a JAX or NumPy array. Any axis may have
+        size 0 or 1, may be sharded, and may have an unknown size in `jax.export`.
+      dtype: dtype of the subtraction and of the result. Defaults to `image.dtype`,
+        except that bool and unsigned integers, whose differences would wrap around,
+        default to the smallest signed integer dtype that holds them: uint8 gives int16.
+        No dtype holds those of uint64, nor, without `jax_enable_x64`, of uint32: then
+        `dtype` is required. Signed integers may wrap around. `dtype=image.dtype` gives
+        the modular arithmetic of TensorFlow, 5 - 10 = 251 in uint8.
+      implementation: `"xla"`, `"xla_cpu"` or `"pallas_tpu"`, as in
+        :func:`spatial_gradient`. Defaults to `"xla_cpu"` in a program for one CPU, else
+        to `"xla"`.
 
     Returns:
-      `(dy, dx)`, each with the shape and the sharding of `image`.
+      `(dy, dx)`, each with the shape and sharding of `image`.
 
     Raises:
-      ValueError: if `image` has not four axes, or `implementation` is unknown.
-      TypeError: if `image` is not an array, or of a dtype that cannot be subtracted.
-      NotImplementedError: if the implementation asked for cannot run here.
+      ValueError: if `image` is not rank 4, or an option has an unsupported value.
+      TypeError: if `image` is not an array, or its dtype does not support subtraction.
+      NotImplementedError: if the named implementation cannot run.
 
     Example:
       >>> import jax.numpy as jnp
@@ -91,8 +99,8 @@ def image_gradients(
     array = _arguments.as_array("image", image)
     _arguments.check_image_rank("image", array)
     _arguments.check_implementation(implementation)
-    subtract_in = _arguments.difference_dtype("image", array.dtype, dtype)
-    return _image_gradients(array, subtract_in, implementation)
+    result_dtype = _arguments.difference_dtype("image", array.dtype, dtype)
+    return _image_gradients(array, result_dtype, implementation)
 
 
 def sobel_edges(
@@ -101,33 +109,37 @@ def sobel_edges(
     dtype: DTypeLike | None = None,
     implementation: Implementation | None = None,
 ) -> Shaped[Array, "B H W C 2"]:
-    r"""The Sobel derivatives of an image, down the rows and along the columns.
+    r"""The Sobel derivatives of an image, vertical and horizontal.
 
     .. math::
         dy = \begin{pmatrix} -1 & -2 & -1 \\ 0 & 0 & 0 \\ 1 & 2 & 1 \end{pmatrix} * I,
         \qquad
         dx = \begin{pmatrix} -1 & 0 & 1 \\ -2 & 0 & 2 \\ -1 & 0 & 1 \end{pmatrix} * I
 
-    (correlations), with the image reflected at its border: the numbers of
-    `tf.image.sobel_edges`, 8 times the slope of a ramp. They are those of
+    where * is correlation and the image is reflected at its border. dy is below minus
+    above (vertical), dx is right minus left (horizontal); both are 8 times the slope of
+    a ramp. The values are those of `tf.image.sobel_edges`, and of
     :func:`spatial_gradient` with `operator="sobel"`, `boundary="reflect"` and
-    `scale="raw"`, stacked; which is faster where the parts are used one by one.
+    `scale="raw"`, stacked. If dy and dx are used separately, that function is faster.
+    The map is linear.
 
     Args:
-      image: the batch of images, `[B, H, W, C]`, of JAX or NumPy, with at least two
-        rows and two columns. Any axis may be sharded.
-      dtype: as for :func:`spatial_gradient`; defaults to the dtype of floating images,
-        and to int16 for 8-bit images.
-      implementation: None, which is `"xla_cpu"` in a program for one CPU,
-        `"xla_at_once"` for one other device, and `"xla"` for several; or a name.
+      image: a batch of images `[B, H, W, C]` with at least two rows and two columns,
+        a JAX or NumPy array. Any axis may be sharded.
+      dtype: dtype of the result. Defaults to `image.dtype` for floating and complex
+        images, to int16 for 8-bit images, and to the smallest signed integer dtype that
+        holds every result for other integers.
+      implementation: `"xla"` or `"xla_cpu"`, as in :func:`spatial_gradient`. Defaults
+        to `"xla_cpu"` in a program for one CPU, else to `"xla"`.
 
     Returns:
-      `[B, H, W, C, 2]`: dy and dx along the last axis.
+      `[B, H, W, C, 2]`: dy and dx along the last axis, with the sharding of `image`.
 
     Raises:
-      ValueError: if `image` has not four axes, or one row or column only.
-      TypeError: if `image` is not an array, or of a dtype that cannot be subtracted.
-      NotImplementedError: if the implementation asked for cannot run here.
+      ValueError: if `image` is not rank 4 or has only one row or column, or an option
+        has an unsupported value.
+      TypeError: if `image` is not an array, or its dtype does not support subtraction.
+      NotImplementedError: if the named implementation cannot run.
 
     Example:
       >>> import jax.numpy as jnp
@@ -147,8 +159,8 @@ def sobel_edges(
     _arguments.check_image_rank("image", array)
     _arguments.check_implementation(implementation)
     _arguments.check_reflection("image", array, _SOBEL_EDGES)
-    held = _arguments.result_dtype("image", array.dtype, dtype, _SOBEL_EDGES)
-    return _sobel_edges(array, held, implementation)
+    result_dtype = _arguments.result_dtype("image", array.dtype, dtype, _SOBEL_EDGES)
+    return _sobel_edges(array, result_dtype, implementation)
 
 
 def total_variation(
@@ -156,31 +168,33 @@ def total_variation(
     *,
     implementation: Implementation | None = None,
 ) -> Shaped[Array, "*B"]:
-    r"""The sum of the absolute differences of neighboring pixels, for each image.
+    r"""The sum of absolute differences of neighboring pixels of each image.
 
     .. math::
         \sum_{ijc} |I_{i+1,jc} - I_{ijc}| + |I_{i,j+1,c} - I_{ijc}|
 
-    These are the numbers of `tf.image.total_variation`, and its derivative, 0 where two
-    neighbors are equal. Sums are taken in at least float32 or int32: those of float16
-    do not overflow on the way. Bytes can exceed int32 from 4 million of them on:
-    convert larger images of integers to float32 first.
-    `jax_imgrad.losses.total_variation` has other penalties, means, masks and volumes.
+    The values are those of `tf.image.total_variation`: a sum, which grows with the
+    number of pixels. In contrast, `jax_imgrad.losses.total_variation` is a mean over
+    the pixels by default, and takes masks, volumes and other penalties. The derivative
+    is minus the divergence of the signs of the differences, with sign(0) = 0.
+
+    Sums are accumulated in at least float32, or int32 for integers. 8-bit images with
+    more than 4 million values may overflow int32: convert them to float32 first.
 
     Args:
-      images: `[B, H, W, C]`, or one image `[H, W, C]`.
-      implementation: None, which is `"xla_cpu"` in a program for one CPU and `"xla"`
-        elsewhere; or either name.
+      images: a batch of images `[B, H, W, C]` or one image `[H, W, C]`, a JAX or NumPy
+        array. Any axis may be sharded.
+      implementation: `"xla"` or `"xla_cpu"`, as in :func:`spatial_gradient`. Defaults
+        to `"xla_cpu"` in a program for one CPU, else to `"xla"`.
 
     Returns:
-      `[B]`, or a number for one image: in the dtype of `images` for floats, in float32
-      or float64 for complex numbers, and in at least int32 for integers.
+      `[B]`, or a scalar for one image. The dtype is `images.dtype` for floating images,
+      float32 or float64 for complex images, and at least int32 for integers.
 
     Raises:
-      ValueError: if `images` has not three or four axes, or `implementation` is
-        unknown.
-      TypeError: if `images` is not an array, or of a dtype that cannot be subtracted.
-      NotImplementedError: if the implementation asked for cannot run here.
+      ValueError: if `images` is not rank 3 or 4, or an option has an unsupported value.
+      TypeError: if `images` is not an array, or its dtype does not support subtraction.
+      NotImplementedError: if the named implementation cannot run.
 
     Example:
       >>> import jax.numpy as jnp
@@ -195,7 +209,7 @@ def total_variation(
     """
     array = _arguments.as_array("images", images)
     _arguments.check_image_rank("images", array, or_one=True)
-    _arguments.difference_dtype("images", array.dtype, None)
+    _arguments.difference_dtype("images", array.dtype, None)  # raises if there is none
     _arguments.check_implementation(implementation)
     batch = array if array.ndim == 4 else array[None]
     total = _total_variation(batch, implementation)
@@ -225,11 +239,11 @@ def _total_variation(
     images: jax.Array, implementation: Implementation | None
 ) -> jax.Array:
     if not jnp.issubdtype(images.dtype, jnp.inexact):
-        held = _arguments.difference_dtype("images", images.dtype, None)
-        images = images.astype(held)
-    scale = jnp.zeros((), jnp.float32)
+        dtype = _arguments.difference_dtype("images", images.dtype, None)
+        images = images.astype(dtype)
+    delta = jnp.zeros((), jnp.float32)  # which "l1" ignores
     total = functional(
-        Variation("l1"), [images], [scale], axes=_AXES, implementation=implementation
+        Variation("l1"), [images], [delta], axes=_AXES, implementation=implementation
     )
-    floats = jnp.issubdtype(images.dtype, jnp.floating)
-    return total.astype(images.dtype) if floats else total
+    is_floating = jnp.issubdtype(images.dtype, jnp.floating)
+    return total.astype(images.dtype) if is_floating else total

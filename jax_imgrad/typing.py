@@ -1,11 +1,11 @@
-"""The types of arrays and options, to annotate code that calls this package.
+"""Types of arrays and options, for annotating code that calls this package.
 
-A name of an option that is held in a variable keeps its type with them:
+A type checker accepts a variable as an option if the variable has the option's type:
 
     >>> from jax_imgrad.typing import Operator
     >>> operator: Operator = "sobel"
 
-The signatures of the package use these definitions themselves.
+The signatures of the package are annotated with the same types.
 """
 
 from collections.abc import Sequence
@@ -36,16 +36,16 @@ __all__ = [
 ]
 
 Numbers = jax.Array | np.ndarray[Any, np.dtype[Any]]
-"""An array of JAX, tracers included, or of NumPy."""
+"""A JAX array, which may be a tracer, or a NumPy array."""
 
 Image = Shaped[Numbers, "B H W C"]
-"""A batch of images: B images of H rows, W columns and C channels."""
+"""A batch of B images with H rows, W columns and C channels."""
 
 Number = int | float | np.floating[Any] | np.integer[Any]
-"""A real number of Python or NumPy."""
+"""A real Python or NumPy number."""
 
 Parameter = Number | Numbers
-"""A real number, or an array that broadcasts to the images."""
+"""A real number, or an array that broadcasts to the shape of the images."""
 
 Operator = (
     Literal[
@@ -61,46 +61,47 @@ Operator = (
     ]
     | tuple[Literal["gaussian"], Number]
 )
-"""The stencil of a derivative: a name, or `("gaussian", sigma)`, sigma in pixels."""
+"""A derivative stencil: a name, or `("gaussian", sigma)` with sigma in pixels."""
 
 Scale = Literal["derivative", "raw"]
-"""Whether taps are divided so that the derivative of a ramp is its slope."""
+"""Whether taps are normalized to give slopes (`"derivative"`) or not (`"raw"`)."""
 
 Axes = SupportsIndex | Sequence[SupportsIndex]
-"""The axes to differentiate along: an integer or a sequence of integers."""
+"""The axes to differentiate along: an integer, or a sequence of integers."""
 
 Boundary = Literal["interior", "constant", "edge", "reflect", "symmetric", "wrap"]
-"""What lies beyond the border of an image along an axis, in NumPy's words.
+"""A boundary condition: what lies beyond the border of an image, named as in NumPy.
 
-`"constant"` is zeros; with `"interior"` a result is 0 where a tap is missing.
+`"constant"` pads with zeros. `"interior"` does not pad: an output is 0 if any of its
+taps lies beyond the border.
 """
 
 Boundaries = Boundary | Sequence[Boundary]
-"""The boundary condition of all axes, or a sequence of one for each."""
+"""One boundary condition for all axes, or a sequence with one for each axis."""
 
 Spacing = Number | Sequence[Number] | Numbers
-"""The distance between neighboring pixels: of all axes, or one for each."""
+"""The distance between neighboring pixels: one for all axes, or one for each axis."""
 
 Implementation = Literal["xla", "xla_cpu", "pallas_tpu"]
-"""The name of a way to compute. Each is a module of `_backends/`."""
+"""The name of a back end. Each is a module of `_backends/`."""
 
 Penalty = Literal["l1", "l2", "huber", "charbonnier"]
-"""The penalty of `losses.total_variation`."""
+"""A penalty of `losses.total_variation`."""
 
 EdgeAwarePenalty = Literal["l1", "charbonnier"]
-"""The penalty of `losses.edge_aware_smoothness`."""
+"""A penalty of `losses.edge_aware_smoothness`."""
 
 EdgeWeighting = Literal["exponential", "gaussian"]
-"""How the weight in `losses.edge_aware_smoothness` decays at an edge of the guide."""
+"""How the weight in `losses.edge_aware_smoothness` decays at edges of the guide."""
 
 Order = Literal[1, 2]
 """The order of the differences in `losses.edge_aware_smoothness`."""
 
 Reduction = Literal["mean", "sum"]
-"""How a loss combines the penalties of the pixels of each image."""
+"""How a loss reduces the penalties of the pixels of one image to a number."""
 
 MatchingReduction = Literal["mean", "batch_mean", "sum"]
-"""The reduction of `losses.gradient_matching`, which has one more."""
+"""A reduction of `losses.gradient_matching`, which also has `"batch_mean"`."""
 
 
 def __dir__() -> list[str]:

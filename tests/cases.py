@@ -1,4 +1,4 @@
-"""One table of shapes and dtypes for every implementation; what a machine must have."""
+"""Shapes and dtypes for the tests of every implementation, and helpers."""
 
 import math
 
@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-# With the blocks of conftest.py, of the kernels: 32 rows of 128 columns where rows lie
-# in sublanes, which takes 8 n rows and 3 or 5 channels; else 4 rows.
+# The blocks of the kernels, as set in conftest.py, have 32 rows of 128 columns where
+# rows lie in sublanes (which takes 8 n rows and 3 or 5 channels), else 4 rows.
 SHAPES = [
     (1, 1, 1, 1),
     (2, 1, 9, 3),
@@ -34,7 +34,7 @@ SHAPES = [
 FLOATS = ["bfloat16", "float16", "float32", "float64"]
 COMPLEX = ["complex64", "complex128"]
 SIGNED = ["int2", "int4", "int8", "int16", "int32", "int64"]
-# and the dtype that holds their differences
+# Each with the dtype that holds its differences.
 UNSIGNED = {
     "bool": "int8",
     "uint2": "int4",
@@ -47,7 +47,7 @@ DTYPES = [*FLOATS, *COMPLEX, *SIGNED, *UNSIGNED]
 
 
 def random_array(shape, dtype, seed=0):
-    """Random numbers over the range of `dtype`, or normal ones."""
+    """Random integers over the range of `dtype`, or normal numbers."""
     rng = np.random.default_rng(seed)
     dtype = jnp.dtype(dtype)
     if dtype.kind == "b":
@@ -63,26 +63,26 @@ def random_array(shape, dtype, seed=0):
 
 
 of_a_cpu = pytest.mark.skipif(
-    jax.default_backend() != "cpu", reason="it is about the programs for a CPU"
+    jax.default_backend() != "cpu", reason="tests the program for a CPU"
 )
 
 
 def mesh_of(mode, **sizes):
-    """Of as many devices along each axis, all of this mode; skips where they lack."""
+    """A mesh of these sizes, all axes in one mode; skips if devices are missing."""
     if jax.device_count() < math.prod(sizes.values()):
-        pytest.skip(f"here is {jax.device_count()} device")
+        pytest.skip(f"there are only {jax.device_count()} devices")
     return jax.make_mesh(
         tuple(sizes.values()), tuple(sizes), axis_types=(mode,) * len(sizes)
     )
 
 
 def x64_if(*dtypes):
-    """A context in which the arrays of these dtypes exist."""
+    """A context with 64-bit types enabled if these dtypes need them."""
     return jax.enable_x64(
         any(("64" in d and d != "complex64") or "128" in d for d in dtypes)
     )
 
 
 def tolerance(dtype):
-    """The distance of a correctly rounded number, of a few steps, near 1."""
+    """A relative tolerance of a few rounding errors."""
     return 4 * float(jnp.finfo(dtype).eps)

@@ -1,22 +1,26 @@
-"""Strict JAX, eight devices, and every implementation on the machine at hand."""
+"""Strict settings of JAX, eight CPU devices, and fixtures."""
 
 import os
 from typing import get_args
 
-# Before JAX starts: eight CPU devices to shard over, and no search for other ones. The
-# compiler for a TPU is told which one to compile for, and that there is none here. That
-# for a CPU makes the loops as ever, but spends no time on optimizing each.
+# Before JAX is imported: eight CPU devices to shard over, and no search for others. The
+# TPU compiler is told which TPU to compile for, and that none is attached. The CPU
+# compiler fuses loops as usual, but does not optimize their machine code.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # for each worker
+os.environ.setdefault(
+    "XLA_PYTHON_CLIENT_PREALLOCATE", "false"
+)  # several processes share a GPU
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-4")
 os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
 os.environ.setdefault("TPU_WORKER_ID", "0")
-os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # a process for each worker
+os.environ.setdefault(
+    "ALLOW_MULTIPLE_LIBTPU_LOAD", "1"
+)  # pytest-xdist runs several processes
 os.environ["XLA_FLAGS"] = " ".join(
     [
         "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0",
-        os.environ.get("XLA_FLAGS", ""),  # the last one of a name counts
+        os.environ.get("XLA_FLAGS", ""),  # the last value of a flag counts
     ]
 )
 
@@ -28,13 +32,13 @@ from jax_imgrad._backends import pallas_tpu
 from jax_imgrad._backends.xla_cpu import _gradients, _sums
 from jax_imgrad.typing import Implementation
 
-# They record the answers of others, where these are installed, and hold no tests.
+# Scripts that record the answers of other libraries; they contain no tests.
 collect_ignore_glob = ["*/record.py"]
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
-# Small blocks and few numbers, so that small images take several; and short programs.
+# Small blocks, so that small images have several of them, and short programs.
 pallas_tpu._BLOCK_BYTES = 1 << 14
 SUMS = {"_FEW": 64, "_TERMS": 3, "_LOOPS": 2}
 SHIPPED_SUMS = {name: getattr(_sums, name) for name in SUMS}
@@ -54,7 +58,7 @@ def pytest_addoption(parser):
 
 @pytest.fixture
 def shipped_sums(monkeypatch):
-    """The sums of a CPU as they are outside of the tests."""
+    """The parameters of sums on a CPU as shipped, without the changes for tests."""
     for name, value in SHIPPED_SUMS.items():
         monkeypatch.setattr(_sums, name, value)
 
@@ -73,7 +77,7 @@ def require(request):
 
 @pytest.fixture(params=get_args(Implementation))
 def implementation(request):
-    """Each one of the operators; kernels are interpreted, on memory full of NaN."""
+    """Each implementation; kernels are interpreted, on memory full of NaN."""
     if request.param != "pallas_tpu":
         yield request.param
         return

@@ -1,10 +1,10 @@
-"""The losses once more, in NumPy and 64 bits. Imports nothing of ours."""
+"""The losses in NumPy with 64 bits, independent of jax_imgrad."""
 
 import numpy as np
 
 
 def wide(array):
-    """In the type of 64 bits in which the oracle computes."""
+    """The array in the 64-bit dtype in which the oracle computes."""
     return np.asarray(array).astype("c16" if np.iscomplexobj(array) else "f8")
 
 
@@ -14,7 +14,7 @@ def part(array, axis, some):
 
 
 def difference(image, axis):
-    """The next one minus this one, where there is a next one."""
+    """Forward differences, without the last pixel."""
     out = np.zeros_like(image)
     for i in range(image.shape[axis] - 1):
         part(out, axis, i)[...] = part(image, axis, i + 1) - part(image, axis, i)
@@ -22,7 +22,7 @@ def difference(image, axis):
 
 
 def pairs(valid, axis):
-    """Where a pixel and its next one are valid."""
+    """Where a pixel and the next one are both valid."""
     out = np.zeros_like(valid)
     for i in range(valid.shape[axis] - 1):
         part(out, axis, i)[...] = part(valid, axis, i) * part(valid, axis, i + 1)
@@ -30,7 +30,7 @@ def pairs(valid, axis):
 
 
 def minus_divergence(flows, axes):
-    """The derivative of a sum of penalties, whose derivatives are `flows`."""
+    """The derivative of a sum of penalties with the derivatives `flows`."""
     out = np.zeros_like(flows[0])
     for flow, axis in zip(flows, axes, strict=True):
         for i in range(flow.shape[axis] - 1):
@@ -44,7 +44,7 @@ def per_image(array):
 
 
 def ratio(total, pixels):
-    """0 where there are no pixels."""
+    """The quotient; 0 where there are no pixels."""
     return np.divide(total, pixels, out=np.zeros_like(total), where=pixels > 0)
 
 
@@ -167,7 +167,7 @@ def edge_aware_smoothness(
 
 
 def smoothing(n):
-    """The matrix of five taps, at the border of pixels that are repeated."""
+    """The matrix of five taps, with the border repeated."""
     matrix = np.zeros((n, n))
     for i in range(n):
         for k, tap in enumerate([0.05, 0.25, 0.4, 0.25, 0.05]):
@@ -176,7 +176,7 @@ def smoothing(n):
 
 
 def blurred(n):
-    """Smoothed, every second pixel, doubled, with zeros between, smoothed again."""
+    """The matrix that smooths, subsamples, upsamples with zeros, and smooths."""
     every_second = np.diag(2.0 * (np.arange(n) % 2 == 0))
     return smoothing(n) @ every_second @ smoothing(n)
 
@@ -186,7 +186,10 @@ def laplacian_edge(
 ):
     residual = wide(predictions) - wide(targets)
     valid = valid_pixels(where, residual.shape)
-    low, read = residual, 1.0 - valid  # how many invalid pixels are read, weighted
+    low, read = (
+        residual,
+        1.0 - valid,
+    )  # the weighted number of invalid pixels that are read
     for axis in counted(axes, residual):
         matrix = blurred(residual.shape[axis])
         low = np.moveaxis(np.tensordot(matrix, low, (1, axis)), 0, axis)

@@ -1,10 +1,10 @@
-"""The definitions once more, in NumPy and 64 bits. Imports nothing of ours."""
+"""The definitions in NumPy with 64 bits, independent of jax_imgrad."""
 
 import numpy as np
 
 
 def wide(array):
-    """The numbers of `array` in a type of 64 bits, in which the oracle computes."""
+    """The array in the 64-bit dtype in which the oracle computes."""
     kind = np.asarray(array).dtype.kind
     return np.asarray(array).astype(
         {"c": "c16", "i": "i8", "u": "i8", "b": "i8"}.get(kind, "f8")
@@ -12,7 +12,7 @@ def wide(array):
 
 
 def image_gradients(image):
-    """Pixel by pixel: the next one minus this one, where there is a next one."""
+    """Forward differences, pixel by pixel; 0 in the last row or column."""
     image = wide(image)
     dy, dx = np.zeros_like(image), np.zeros_like(image)
     _, height, width, _ = image.shape
@@ -24,7 +24,7 @@ def image_gradients(image):
 
 
 def divergence(dy, dx):
-    """Each difference flows out of one pixel into the next."""
+    """Each difference is added to its pixel and subtracted from the next one."""
     dy, dx = wide(dy), wide(dx)
     out = np.zeros_like(dy)
     _, height, width, _ = dy.shape

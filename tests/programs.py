@@ -1,8 +1,8 @@
-"""Reads compiled programs: what they store, and what their loops evaluate how often.
+"""Reads compiled programs: their fusions, and how often operations are evaluated.
 
-XLA computes a fusion in one loop, over the elements of its result. There an operation
-is evaluated once for each index at which it is read: what a pixel's neighbors read is
-computed anew for each of them.
+XLA computes a fusion in one loop over the elements of its result. An operation is
+evaluated once for each index at which it is read, so a value that several neighbors
+read is computed several times.
 """
 
 import collections
@@ -21,23 +21,23 @@ _CHANGE_THE_INDEX = {
 
 class Instruction(NamedTuple):
     operation: str
-    size: int  # how many numbers its result has
+    size: int  # the number of elements of the result
     operands: list[str]
     attributes: str
     is_root: bool
 
 
 class Fusion(NamedTuple):
-    sizes: list[int]  # of its operands
+    sizes: list[int]  # of the operands
     inside: dict[str, Instruction]
 
     def count(self, operation: str) -> int:
-        """How many there are of an operation."""
+        """The number of instructions of an operation."""
         return sum(one.operation == operation for one in self.inside.values())
 
 
 def fusions(compiled) -> Iterator[Fusion]:
-    """All of a compiled program."""
+    """All fusions of a compiled program."""
     computations = _computations(compiled.as_text())
     for instructions in computations.values():
         for one in instructions.values():
@@ -48,7 +48,7 @@ def fusions(compiled) -> Iterator[Fusion]:
 
 
 def evaluations(compiled, operation: str) -> int:
-    """How often all the fusions together evaluate an operation."""
+    """The number of evaluations of an operation in all fusions."""
     return sum(_evaluated(fusion.inside, operation) for fusion in fusions(compiled))
 
 
@@ -78,7 +78,7 @@ def _size(type_: str) -> int:
 def _evaluated(inside: dict[str, Instruction], operation: str) -> int:
     (root,) = [name for name, one in inside.items() if one.is_root]
     total, seen = 0, set()
-    # An instruction, where it is read (the same number for the same index), how often.
+    # An instruction, a hash of the index at which it is read, and the number of reads.
     todo = collections.deque([(root, 0, inside[root].size)])
     while todo:
         name, index, times = todo.pop()
@@ -94,6 +94,6 @@ def _evaluated(inside: dict[str, Instruction], operation: str) -> int:
             if one.operation == "reduce":
                 often *= inside[operand].size // one.size
             elif one.operation == "dynamic-update-slice" and i > 0:
-                often = inside[operand].size  # the rest is left in place
+                often = inside[operand].size  # the rest is not computed
             todo.append((operand, index, often))
     return total

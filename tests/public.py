@@ -1,7 +1,7 @@
-"""Every public function once more, as a table: what each takes, and what it gives.
+"""A table of calls of every public function, with what is true of each.
 
-A test over this table is a test of every function; one of `test_conventions.py` sees to
-it that the table has them all, the next one too.
+Tests that are parametrized by this table cover every function. `test_conventions.py`
+checks that the table is complete.
 """
 
 import dataclasses
@@ -25,26 +25,26 @@ class Call:
     options: dict = dataclasses.field(default_factory=dict)
     arrays: int = 1
     parameters: dict = dataclasses.field(default_factory=dict)
-    """Options that are numbers and may be differentiated, with values."""
+    """Options that may be differentiated, with values."""
     masked: bool = True
     """Whether it takes `where`."""
     ways: tuple = (None,)
-    """The implementations to ask for."""
+    """The implementations to test."""
     degree: int | None = 1
-    """Of arrays that are c times as large it gives c**degree times as much."""
+    """Inputs multiplied by c give results multiplied by c**degree."""
 
     def __str__(self):
-        """For the names of tests."""
+        """The name of a test."""
         options = [f"{k}={v}" for k, v in (self.options | self.parameters).items()]
         return ",".join([self.name, *options])
 
     @property
     def is_loss(self) -> bool:
-        """Whether it gives a number for each image, in at least float32."""
+        """Whether it returns one number per image, in at least float32."""
         return self.name.startswith("losses.") and "shift" not in self.name
 
     def function(self, **options) -> Callable:
-        """Of arrays alone, which gives a list of arrays."""
+        """The call as a function of arrays only, which returns a list of arrays."""
         module = jig.losses if self.name.startswith("losses.") else jig
         function = getattr(module, self.name.removeprefix("losses."))
         options = {**self.options, **self.parameters, **options}
@@ -57,7 +57,7 @@ class Call:
         return call
 
     def weighted(self, arrays, **options) -> jax.Array:
-        """One number of it all: the sum of the results, each with another weight."""
+        """The weighted sum of all results, with different weights."""
         total = 0
         for result in self.function(**options)(*arrays):
             dtype = "float64" if result.dtype == "float64" else "float32"
@@ -132,9 +132,9 @@ CALLS = [
 
 
 def arrays(call: Call, shape, dtype="float32", kind="normal"):
-    """Inputs: "normal" numbers, "ties", of which many neighbors are equal, or "flat".
+    """Inputs: "normal" numbers, "ties" with many equal neighbors, or "flat" images.
 
-    Those of a normalized field have a mean that is not near 0.
+    Their mean is not near 0, as required by `mean_normalized`.
     """
     draw = np.random.default_rng(0)
     make = {

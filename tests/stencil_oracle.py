@@ -1,4 +1,4 @@
-"""Stencils once more, in NumPy and 64 bits, on padded copies; nothing of ours."""
+"""Stencils in NumPy with 64 bits, on padded copies, independent of jax_imgrad."""
 
 import itertools
 import math
@@ -18,7 +18,7 @@ def binomial(n):
 
 
 def kernels(operator, order=1):
-    """Raw taps, centered: of the first derivative, of none, of the second."""
+    """Raw centered taps: first derivative, smoothing, second derivative."""
     one, central, second = [0, 1, 0], [-1, 0, 1], [1, -2, 1]
     if operator == "forward":
         return [0, -1, 1], one, second
@@ -29,7 +29,7 @@ def kernels(operator, order=1):
         return central, smooth.get(operator, one), second
     if operator in ("sobel5", "sobel7"):
         width = int(operator[-1])
-        # As OpenCV: what is left of the binomial when 1 or 2 differences are taken.
+        # As in OpenCV: a binomial of lower order, differenced 1 or 2 times.
         first = np.convolve(binomial(width - 3), central)
         return first, binomial(width - 1), np.convolve(binomial(width - 3), second)
     if operator == "farid" and order == 1:
@@ -62,7 +62,7 @@ def scaled(operator, order, scale):
 
 
 def correlate(x, taps, axis, boundary):
-    """Sum over k of taps[k] x[i + k], of a padded copy; or 0 with "interior"."""
+    """The sum over k of taps[k] x[i + k]; 0 if a tap is missing, with "interior"."""
     taps = np.asarray(taps)
     reach, size = len(taps) // 2, x.shape[axis]
     width = [(reach, reach) if a == axis else (0, 0) for a in range(x.ndim)]
@@ -85,7 +85,7 @@ def each(value, axes):
 
 
 def stencil(x, counts, operator, axes, boundary, spacing, scale):
-    """`counts`: how often to differentiate along each of the axes."""
+    """Differentiates `counts` times along each of the axes."""
     taps = scaled(operator, max(1, sum(counts)), scale)
     x = np.asarray(x)
     x = x.astype(complex if x.dtype.kind == "c" else float)
@@ -98,7 +98,7 @@ def stencil(x, counts, operator, axes, boundary, spacing, scale):
 
 
 def results(x, order, operator, axes, boundary, spacing, scale, where):
-    """A derivative along each axis, or each pair; 0 where it does not count."""
+    """The derivatives along each axis or pair of axes; 0 where they are invalid."""
     axes = [a % np.ndim(x) for a in axes]
     x = x if where is None else np.where(where, x, 0)
     found = []
@@ -111,7 +111,7 @@ def results(x, order, operator, axes, boundary, spacing, scale, where):
 
 
 def derived(axes, order):
-    """Of each result, how often it is a derivative along each of the axes."""
+    """For each result, the order of the derivative along each of the axes."""
     chosen = itertools.combinations_with_replacement(range(len(axes)), order)
     return [[some.count(i) for i in range(len(axes))] for some in chosen]
 
@@ -141,7 +141,7 @@ def second_derivatives(
 
 
 def laplacian(x, axes=(-3, -2), boundary="edge", spacing=1, where=None):
-    """Of which a pixel counts where the second differences along all axes do."""
+    """An output is valid if the second differences along all axes are."""
     axes = [a % np.ndim(x) for a in axes]
     x = x if where is None else np.where(where, x, 0)
     total, all_count = 0, True
@@ -155,7 +155,7 @@ def laplacian(x, axes=(-3, -2), boundary="edge", spacing=1, where=None):
 
 
 def divergence(parts, axes=(-3, -2), where=None, **options):
-    """Minus the transpose of the gradient, found from that of each pixel alone."""
+    """Minus the transpose of the gradient, whose matrix is built pixel by pixel."""
     shape = parts[0].shape
     pixels = np.eye(parts[0].size).reshape(-1, *shape)
     axes = [a % len(shape) + 1 for a in axes]
@@ -169,9 +169,9 @@ def divergence(parts, axes=(-3, -2), where=None, **options):
 
 
 def counts_at(valid, counts, operator, axes, boundary):
-    """Where no tap of a derivative meets a pixel that is not valid.
+    """Where no tap of a derivative reads an invalid pixel.
 
-    With "interior" a result at the border is made of no pixel, and counts.
+    With "interior", an output at the border reads no pixel, and is valid.
     """
     taps = kernels(operator, max(1, sum(counts)))
     bad = ~valid
@@ -182,7 +182,7 @@ def counts_at(valid, counts, operator, axes, boundary):
 
 
 def valid_outputs(valid, operator="forward", axes=(-3, -2), boundary="interior"):
-    """Of each part of a gradient: where it counts."""
+    """Where each part of a gradient is valid."""
     axes = [a % valid.ndim for a in axes]
     return [
         counts_at(valid, counts, operator, axes, boundary)
@@ -191,7 +191,7 @@ def valid_outputs(valid, operator="forward", axes=(-3, -2), boundary="interior")
 
 
 def joint_gradient(x, where=None, **options):
-    """The gradient where all its parts count, and where that is."""
+    """The gradient where all its parts are valid, and the mask of these pixels."""
     if where is None:
         return gradient(x, **options), np.ones(np.shape(x), bool)
     stencils = {k: options[k] for k in ("operator", "axes", "boundary") if k in options}
@@ -209,14 +209,14 @@ def length(parts):
 
 
 def orientation(x, **options):
-    """Elevations over what follows; the last is the angle in the last two axes."""
+    """Elevations over the later axes; the last is the angle in the last two axes."""
     parts, _ = joint_gradient(x, **options)
     rest = [length(parts[i + 1 :]) for i in range(len(parts) - 2)]
     return [*map(np.arctan2, parts[:-1], [*rest, parts[-1]])]
 
 
 def structure_tensor(x, sigma=1.0, axes=(-3, -2), boundary="interior", **options):
-    """Of valid pixels, the window is a mean over those that count."""
+    """With a mask, the window is a mean over the valid outputs."""
     axes = [a % np.ndim(x) for a in axes]
 
     def windowed(image):

@@ -1,7 +1,7 @@
-"""The programs for a TPU and an H100, made by their compilers on this machine.
+"""Programs compiled for a TPU and an H100, without these devices.
 
-They are counted, not timed: kernels, bytes of temporaries, bytes moved. This needs the
-packages of `jax-imgrad[accelerators]`, in an environment of its own.
+Nothing is timed: the tests count kernels, bytes of temporaries and bytes moved. They
+need the packages of `jax-imgrad[accelerators]`, in a separate environment.
 """
 
 import functools
@@ -76,7 +76,7 @@ def compiled_for(device, function, shape, dtype="float32", **options):
 
 
 def kernels(compiled):
-    """Of the program itself: what XLA fused, and the calls of kernels of ours."""
+    """The number of XLA's fusions and of calls of our kernels in a program."""
     entry = compiled.as_text().partition("ENTRY")[2]
     kinds = r"= \S.* (fusion|custom-call|copy|transpose|convert|slice|pad|select)\("
     found = re.findall(kinds, entry)
@@ -85,14 +85,14 @@ def kernels(compiled):
 
 
 def temporaries(compiled):
-    """Bytes of temporaries, for each byte of the image."""
+    """Bytes of temporaries per byte of the image."""
     memory = compiled.memory_analysis()
     return memory.temp_size_in_bytes / max(1, memory.argument_size_in_bytes)
 
 
 @pytest.mark.parametrize("coupled", [False, True])
-def test_images_are_summed_one_by_one_beside_their_field(h100, coupled):
-    """Not all at once, which a GPU does in many times the time."""
+def test_images_are_summed_one_by_one_beside_their_gradient(h100, coupled):
+    """One reduction over all of them would take a GPU many times as long."""
 
     def mean(image):
         return losses.total_variation(
@@ -135,7 +135,7 @@ def test_derivatives_of_the_kernel_compile(tpus, dtype):
     shape, kernel = (2, 64, 256, 3), {"implementation": "pallas_tpu"}
     derivative = functools.partial(jax.grad(loss), **kernel)
     compiled = compiled_for(tpus[0], derivative, shape, dtype)
-    assert kernels(compiled)["ours"] == 2  # down, and back as the divergence
+    assert kernels(compiled)["ours"] == 2  # forward, and the divergence backward
     along = functools.partial(jax.jvp, derivative)
     second = compiled_for(
         tpus[0], lambda image: along((image,), (image,))[1], shape, dtype
@@ -171,7 +171,7 @@ def test_the_definition_on_a_tpu(tpus, function, shape):
 
 
 def test_the_derivative_of_the_definition_on_a_tpu(tpus):
-    """Transposed by JAX's own rules, it had temporaries of two images."""
+    """Transposed by JAX's own rules, it would need temporaries of two images."""
 
     def pullback(dy):
         return jax.linear_transpose(jig.image_gradients, dy)((dy, dy))[0]
@@ -200,7 +200,7 @@ def test_the_definition_over_tpus(tpus, axis):
 )
 @pytest.mark.parametrize("function", [image_gradients, divergence])
 def test_one_kernel_and_the_least_bytes_on_an_h100(h100, function, shape, dtype):
-    """Why there is no kernel of ours for a GPU: there is nothing left to win."""
+    """There is no hand-written kernel for a GPU because XLA's is minimal."""
     compiled = compiled_for(h100, function, shape, dtype)
     assert kernels(compiled) == {"XLA": 1, "ours": 0}
     memory = compiled.memory_analysis()
@@ -251,7 +251,7 @@ def test_a_small_stencil_stores_nothing(h100, tpus, name):
 
 
 def test_sobel_edges_is_one_kernel_on_an_h100(h100):
-    """On a TPU the two are stored, and then stacked."""
+    """On a TPU both derivatives are stored before they are stacked."""
     compiled = compiled_for(h100, jig.sobel_edges, SHAPE)
     assert kernels(compiled) == {"XLA": 1, "ours": 0}
     assert compiled.memory_analysis().temp_size_in_bytes <= 64
@@ -280,7 +280,7 @@ def test_a_loss_and_its_derivative_store_nothing(h100, tpus, penalty):
 
 
 @pytest.mark.parametrize("penalty", ["l1", "charbonnier"])
-def test_coupled_channels_store_one_weight_a_pixel(h100, tpus, penalty):
+def test_coupled_channels_store_one_weight_per_pixel(h100, tpus, penalty):
     def loss(image):
         return losses.total_variation(
             image, penalty=penalty, channel_coupling=True
@@ -296,8 +296,8 @@ def test_coupled_channels_store_one_weight_a_pixel(h100, tpus, penalty):
         assert temporaries(both) <= 0.45
 
 
-def test_one_weight_a_pixel_is_computed_for_all_channels(h100):
-    """And not the same one for each."""
+def test_the_weight_of_coupled_channels_is_computed_once_per_pixel(h100):
+    """It is not computed again for each channel."""
 
     def loss(image):
         return losses.total_variation(image, channel_coupling=True).mean()

@@ -1,4 +1,4 @@
-"""The benchmark, at its quickest: it runs, and writes what is right."""
+"""The benchmark runs with `--quick`; its checks, page and picture are right."""
 
 import json
 import subprocess
@@ -75,8 +75,8 @@ def test_picture(folder):
         assert panel.any(0).sum() > width / 3, "a line of ours goes through each panel"
 
 
-def test_what_is_installed_is_one_version_on_one_device(monkeypatch):
-    with pytest.raises(MissingError, match="another version than the one installed"):
+def test_workers_of_another_version_or_device_are_missing(monkeypatch):
+    with pytest.raises(MissingError, match="another version than the installed one"):
         Worker("jax_oldest", installed=True)
 
     class Elsewhere:
@@ -89,7 +89,7 @@ def test_what_is_installed_is_one_version_on_one_device(monkeypatch):
     monkeypatch.setattr(run, "Worker", Elsewhere)
     workers, missing = run.start(["jax", "torch"], installed=True)
     assert list(workers) == ["jax"]
-    assert missing["torch"] == "it computes on a GPU, and JAX on cpu"
+    assert missing["torch"] == "it computes on a GPU, but JAX on cpu"
 
 
 def test_every_public_function_is_measured():
@@ -98,7 +98,7 @@ def test_every_public_function_is_measured():
     assert set(KINDS) == set().union(*(case.kinds for case in CASES))
 
 
-def test_what_we_lose_is_marked():
+def test_rows_that_we_lose_are_marked():
     rows = [row("ours", ms=2), row("naive jnp", ms=4), row("NumPy", ms=1)]
     case = CASE | {"rows": [*floors(1, 1, 2), *rows]}
     assert "| 1×512×512×3, float32 | variation, l1: value | 2 | NumPy 1 |" in (
@@ -111,7 +111,7 @@ def test_what_we_lose_is_marked():
     assert "| **2 ± 0.2** | 4 ± 0.4 | 0.50 |" in report.section(won)
 
 
-def test_targets_are_of_the_floors_of_the_same_jax():
+def test_targets_use_the_lower_bounds_of_the_same_jax():
     oldest = [r | {"who": "floor, oldest jax"} for r in floors(10, 10, 10)]
     both = "value and gradient"
     rows = [
@@ -129,7 +129,7 @@ def test_targets_are_of_the_floors_of_the_same_jax():
     assert "variation" not in report.targets([small])
 
 
-def test_an_inexact_sum_of_many_pixels_is_told():
+def test_inexact_sums_of_many_pixels_are_reported():
     case = Case((1, 1000, 1000, 1), ("variation, l1",))
     rows = [
         row("ours", worker="jax", samples=[[10.0, 10.0]]),
@@ -150,7 +150,7 @@ def test_an_inexact_sum_of_many_pixels_is_told():
 
 
 @pytest.mark.parametrize(
-    ("other", "told"),
+    ("other", "message"),
     [
         ({"samples": [[1.0, 2.002]]}, None),
         ({"samples": [[1.0, 2.01]]}, "by NumPy differs from that by ours"),
@@ -161,12 +161,12 @@ def test_an_inexact_sum_of_many_pixels_is_told():
         ({"error": "ValueError: no", "worker": "jax"}, "fails: ValueError: no"),
     ],
 )
-def test_a_wrong_row_stops_it(other, told):
+def test_wrong_rows_stop_the_benchmark(other, message):
     case = Case((2, 3, 4, 1), ("variation, l1",))
     first = row("ours", worker="jax", samples=[[1.0, 2.0]])
     rows = [first, row("NumPy", worker="numpy") | other]
-    if told is None:
+    if message is None:
         run.check(case, rows)
         return
-    with pytest.raises(SystemExit, match=told):
+    with pytest.raises(SystemExit, match=message):
         run.check(case, rows)

@@ -1,4 +1,4 @@
-"""Each sentence of the front door, in full; and every option of every function."""
+"""Error messages, word for word; and every option of every function."""
 
 import collections
 import inspect
@@ -20,25 +20,25 @@ from jax_imgrad._arguments import old_names
 from jax_imgrad.typing import Boundary, Implementation
 
 BY_RANK = {
-    0: "got 0 in shape ()",
-    1: "got 1 in shape (2,); give a gray row its other axes with "
+    0: "got rank 0 with shape ()",
+    1: "got rank 1 with shape (2,); for one row of gray pixels [W], pass "
     "image[None, None, :, None]",
-    2: "got 2 in shape (2, 2); give a gray image its batch and channel axes with "
+    2: "got rank 2 with shape (2, 2); for one gray image [H, W], pass "
     "image[None, ..., None]",
-    3: "got 3 in shape (2, 2, 2); give one image its batch axis with image[None], or "
-    "gray images their channel axis with image[..., None]",
-    5: "got 5 in shape (2, 2, 2, 2, 2); map over more axes with jax.vmap",
+    3: "got rank 3 with shape (2, 2, 2); for one image [H, W, C], pass image[None]; "
+    "for gray images [B, H, W], pass image[..., None]",
+    5: "got rank 5 with shape (2, 2, 2, 2, 2); map over further axes with jax.vmap",
 }
 RANKS = pytest.mark.parametrize("rank", BY_RANK)
 
 
 def rank_error(rank):
-    sentence = "image must have 4 axes, [batch, height, width, channels], "
+    sentence = "image must be rank 4, [batch, height, width, channels], "
     return pytest.raises(ValueError, match=whole(sentence + BY_RANK[rank]))
 
 
 def whole(sentence):
-    """Matches this message; under a transformation, JAX adds lines of its own."""
+    """Matches exactly this message; JAX may append lines under a transformation."""
     return f"^{re.escape(sentence)}(\n|$)"
 
 
@@ -100,44 +100,58 @@ def test_rank_under_python_o():
 
 IMAGE = np.zeros((1, 2, 2, 1), "float32")
 
-READ = "read an image file first, for example with numpy.asarray(PIL.Image.open(path))"
-CONVERT = "convert it with numpy.asarray, which needs rows of one length"
+READ = "read the image file first, for example with numpy.asarray(PIL.Image.open(path))"
+CONVERT = "convert it with numpy.asarray(image)"
 CAST = "convert it with image.astype('float32')"
-NUMBERS = "an integer, bfloat16, float16, float32, float64 or complex"
+NUMERIC = "integer, floating (bfloat16, float16, float32, float64) or complex dtype"
 NO_SIGNED_INTEGER = (
-    "and no signed integer available here holds the difference of two of those; choose "
-    "the dtype to subtract in, for example dtype='float32'"
+    "and no signed integer dtype available here holds the difference of two such "
+    "numbers; convert it with image.astype('float32'), or pass dtype='float32' if the "
+    "function has that option"
 )
 NOT_IMAGES = {
     "text": ("cat.png", f"must be an array, got 'cat.png'; {READ}"),
     "bytes": (b"cat.png", f"must be an array, got b'cat.png'; {READ}"),
     "path": (Path("cat"), f"must be an array, got {Path('cat')!r}; {READ}"),
-    "ragged": ([[1], [1, 2]], f"must be an array of JAX or NumPy, got list; {CONVERT}"),
-    "None": (None, "must be an array of JAX or NumPy, got NoneType; pass an array"),
+    "ragged": (
+        [[1], [1, 2]],
+        f"must be a JAX or NumPy array, got list; {CONVERT}, which requires rows of "
+        "equal length",
+    ),
+    "None": (None, "must be a JAX or NumPy array, got NoneType; pass an array"),
     "objects": (
         IMAGE.astype(object),
-        f"must be an array of numbers, got one of dtype object; {CAST}",
+        f"must be an array of numbers, got dtype object (Python objects); {CAST}",
     ),
     "strings": (
         IMAGE.astype(str),
-        f"must be an array of numbers, got one of dtype <U32; {CAST}",
+        f"must be an array of numbers, got dtype <U32 (strings); {CAST}",
+    ),
+    "big-endian": (
+        IMAGE.astype(">i2"),
+        "must be in the native byte order, got dtype >i2; convert it with "
+        "image.astype('int16')",
     ),
     "float8": (
         jnp.zeros((1, 2, 2, 1), jnp.float8_e4m3fn),
-        f"must be bool, {NUMBERS}, got float8_e4m3fn; {CAST}",
+        f"must have a bool, {NUMERIC}, got float8_e4m3fn; {CAST}",
     ),
     "keys": (
         jax.random.split(jax.random.key(0), (1, 2, 2, 1)),
-        f"must be bool, {NUMBERS}, got key<fry>; draw numbers with jax.random",
+        f"must have a bool, {NUMERIC}, got key<fry>; pass numbers drawn with "
+        "jax.random",
     ),
     "masked": (
         np.ma.masked_array(IMAGE, mask=IMAGE > 0),
         "must be an array without a mask, got a masked array; pass "
-        "numpy.ma.getdata(image), and where=~numpy.ma.getmaskarray(image) to a "
-        "function that has it",
+        "numpy.ma.getdata(image), and where=~numpy.ma.getmaskarray(image) if the "
+        "function has that option",
     ),
-    "uint32": (IMAGE.astype("uint32"), f"is uint32, {NO_SIGNED_INTEGER}"),
-    "a number": (1.5, "must be an array of JAX or NumPy, got float; pass an array"),
+    "uint32": (
+        IMAGE.astype("uint32"),
+        f"has dtype uint32 (to which JAX also converts uint64), {NO_SIGNED_INTEGER}",
+    ),
+    "a number": (1.5, f"must be a JAX or NumPy array, got float; {CONVERT}"),
 }
 
 
@@ -153,7 +167,7 @@ def test_uint64_has_no_signed_type():
     with jax.enable_x64(True):
         image = jnp.zeros((1, 2, 2, 1), "uint64")
         with pytest.raises(
-            TypeError, match=whole(f"image is uint64, {NO_SIGNED_INTEGER}")
+            TypeError, match=whole(f"image has dtype uint64, {NO_SIGNED_INTEGER}")
         ):
             jig.image_gradients(image)
         assert jig.image_gradients(image, dtype="uint64")[0].dtype == "uint64"
@@ -161,15 +175,17 @@ def test_uint64_has_no_signed_type():
 
 @pytest.mark.parametrize("dtype", ["banana", "bool", "float8_e5m2", ">f4"])
 def test_dtype_that_cannot_be_subtracted(dtype):
-    sentence = f"dtype must be {NUMBERS}, got '{dtype}'; 'float32' suits most images"
+    order = " in the native byte order" if dtype == ">f4" else ""
+    sentence = f"dtype must be an {NUMERIC}{order}, got '{dtype}'; for example "
+    sentence += "dtype='float32'"
     with pytest.raises(TypeError, match=whole(sentence)):
         jig.image_gradients(IMAGE, dtype=dtype)
 
 
 def test_dtype_that_drops_a_part():
     sentence = (
-        "dtype must be complex where image is, got float32; pass image.real, "
-        "image.imag or abs(image)"
+        "dtype must be complex because image is complex64, got float32; pass "
+        "image.real, image.imag or abs(image)"
     )
     with pytest.raises(TypeError, match=whole(sentence)):
         jig.image_gradients(IMAGE.astype("complex64"), dtype="float32")
@@ -179,44 +195,48 @@ def test_unknown_implementation():
     sentence = (
         "implementation must be None or one of 'xla', 'xla_cpu', "
         "'pallas_tpu', got 'triton'; "
-        "None works everywhere"
+        "use None, which works everywhere"
     )
     with pytest.raises(ValueError, match=whole(sentence)):
         jig.image_gradients(IMAGE, implementation="triton")
 
 
 PAIR = (
-    "must be the tuple that the gradient of an image is, one array for each of the "
-    "axes (-3, -2)"
+    "gradients must be a tuple with one array per axis, as spatial_gradient returns "
+    "it, for axes=(-3, -2)"
 )
-ALIKE = "must be arrays of one shape and dtype"
+ALIKE = "gradients must be arrays of equal shape and dtype"
 NOT_PAIRS = {
-    "one image": (IMAGE, TypeError, f" {PAIR}, got ndarray"),
-    "one of two": ((IMAGE,), TypeError, f" {PAIR}, got tuple of 1"),
-    "text": ((IMAGE, "x"), TypeError, f"[1] must be an array, got 'x'; {READ}"),
+    "one image": (IMAGE, TypeError, f"{PAIR}, got ndarray"),
+    "one of two": ((IMAGE,), TypeError, f"{PAIR}, got tuple of length 1"),
+    "text": (
+        (IMAGE, "x"),
+        TypeError,
+        f"gradients[1] must be an array, got 'x'; {READ}",
+    ),
     "rank 3": (
         (IMAGE, IMAGE[0]),
         ValueError,
-        f" {ALIKE}, got float32 (1, 2, 2, 1) and float32 (2, 2, 1); pass those of one "
-        "image",
+        f"{ALIKE}, got float32 (1, 2, 2, 1) and float32 (2, 2, 1); pass the "
+        "derivatives of one image",
     ),
     "rank 2": (
         (IMAGE[0, :, :, 0], IMAGE[0, :, :, 0]),
         ValueError,
-        "[0] has 2 axes, and axes must be different ones of them, got (-3, -2); those "
-        "of an image [H, W] are axes=(0, 1)",
+        "axes must be distinct axes of gradients[0], which is rank 2, got (-3, -2); "
+        "for an image [H, W], pass axes=(0, 1)",
     ),
     "two shapes": (
         (IMAGE, IMAGE[:, 1:]),
         ValueError,
-        f" {ALIKE}, got float32 (1, 2, 2, 1) and float32 (1, 1, 2, 1); pass those of "
-        "one image",
+        f"{ALIKE}, got float32 (1, 2, 2, 1) and float32 (1, 1, 2, 1); pass the "
+        "derivatives of one image",
     ),
     "two dtypes": (
         (IMAGE, IMAGE.astype("int32")),
         ValueError,
-        f" {ALIKE}, got float32 (1, 2, 2, 1) and int32 (1, 2, 2, 1); pass those of "
-        "one image",
+        f"{ALIKE}, got float32 (1, 2, 2, 1) and int32 (1, 2, 2, 1); pass the "
+        "derivatives of one image",
     ),
 }
 
@@ -225,11 +245,11 @@ NOT_PAIRS = {
     ("pair", "error", "sentence"), NOT_PAIRS.values(), ids=NOT_PAIRS.keys()
 )
 def test_not_a_pair(pair, error, sentence):
-    with pytest.raises(error, match=whole(f"gradients{sentence}")):
+    with pytest.raises(error, match=whole(sentence)):
         jig.divergence(pair)
 
 
-# Of every function, what it takes, by the names that it has there.
+# The parameters of every public function, by name.
 
 PARAMETERS = {name: inspect.signature(f).parameters for name, f in PUBLIC.items()}
 ARRAYS = {
@@ -239,14 +259,14 @@ ARRAYS = {
 
 
 def with_option(option):
-    """The functions that take it."""
+    """Parametrizes over the functions that have this option."""
     return pytest.mark.parametrize(
         "name", [name for name in PUBLIC if option in PARAMETERS[name]]
     )
 
 
 def refuses(error, words, name, shape=(2, 4, 4, 3), instead=None, **options):
-    """That the function refuses these options; or, `instead`, one of its arrays."""
+    """Asserts that a function refuses these options, or the arrays in `instead`."""
     given = dict.fromkeys(ARRAYS[name], np.ones(shape, "float32")) | (instead or {})
     if "gradients" in given:
         axes = options.get("axes", (-3, -2))
@@ -262,7 +282,7 @@ def refuses(error, words, name, shape=(2, 4, 4, 3), instead=None, **options):
 @pytest.mark.parametrize(
     "what", ["float8", "text", "ragged", "objects", "keys", "masked"]
 )
-def test_each_array_is_one_of_numbers(name, key, what):
+def test_each_array_must_be_numeric(name, key, what):
     value, _ = NOT_IMAGES[what]
     of_pair = r"\[0\]" if key == "gradients" else ""
     fact = {
@@ -278,7 +298,7 @@ def test_each_array_is_one_of_numbers(name, key, what):
 
 
 @with_option("where")
-def test_where_is_of_the_shape_of_an_array_that_is_named(name):
+def test_where_must_broadcast_to_the_named_array(name):
     key = {"gradients": r"gradients\[0\]"}.get(ARRAYS[name][0], ARRAYS[name][0])
     words = rf"^where must .* shape of {key}, \(2, 4, 4, 3\), got \(3, 4\)"
     refuses(ValueError, words, name, where=np.ones((3, 4), bool))
@@ -289,12 +309,12 @@ def test_where_is_of_the_shape_of_an_array_that_is_named(name):
 @pytest.mark.parametrize(
     "axes", [(), [[1], [1, 2]], (1, 1), (1, -3), (1, 4), (-5, 1), (1.0, 2), "12", None]
 )
-def test_axes_are_different_ones(name, axes):
+def test_axes_must_be_distinct_integers(name, axes):
     words = rf"\baxes\b.*{re.escape(str(axes))}"
     refuses((TypeError, ValueError), words, name, axes=axes)
 
 
-def test_no_axes_have_no_divergence():
+def test_divergence_refuses_empty_axes():
     with pytest.raises(TypeError, match=r"^gradients must .*\(\)"):
         jig.divergence((), axes=())
 
@@ -303,22 +323,24 @@ def test_no_axes_have_no_divergence():
 @pytest.mark.parametrize(
     "spacing", [0, 0.0, -1, np.nan, np.inf, True, "1", None, (1, 0), (1,), (1, 1, 1)]
 )
-def test_spacing_is_positive(name, spacing):
+def test_spacing_must_be_positive(name, spacing):
     refuses(ValueError, "^spacing ", name, spacing=spacing)
 
 
 @pytest.mark.parametrize("sigma", [0, 0.1, 0.1249, -1, np.nan, np.inf, True, "1", None])
-def test_a_gaussian_reaches_another_pixel(sigma):
+def test_sigma_must_be_at_least_an_eighth_of_a_pixel(sigma):
     image = np.ones((1, 4, 4, 1), "float32")
     for name in PUBLIC:
         if "operator" in PARAMETERS[name]:
-            refuses(ValueError, "^operator .*0.125", name, operator=("gaussian", sigma))
+            refuses(
+                ValueError, r"^operator\b.*0\.125", name, operator=("gaussian", sigma)
+            )
     with pytest.raises(ValueError, match=r"^sigma .*0\.125"):
         jig.structure_tensor(image, sigma=sigma)
 
 
 def test_the_smallest_gaussian():
-    """It has three taps, of which those beside the middle one are not 0."""
+    """It has three taps, none of which is 0."""
     image = jax.ShapeDtypeStruct((1, 4, 4, 1), "float32")
     jax.eval_shape(lambda x: jig.structure_tensor(x, sigma=0.125), image)
     x = np.float32([0, 1, 2, 3])
@@ -329,7 +351,7 @@ def test_the_smallest_gaussian():
 
 @with_option("boundary")
 @pytest.mark.parametrize("axis", [0, 1])
-def test_one_pixel_is_not_reflected(name, axis):
+def test_reflect_needs_two_pixels(name, axis):
     shape = (1, 4) if axis == 0 else (4, 1)
     words = rf"at least 2 pixels along axis {axis} .*{re.escape(str(shape))}"
     options = {"operator": "central"} if "operator" in PARAMETERS[name] else {}
@@ -337,7 +359,7 @@ def test_one_pixel_is_not_reflected(name, axis):
     refuses(ValueError, words, name, shape, **options)
 
 
-# Each option, over all functions that have it.
+# Each option, for all functions that have it.
 
 OPTIONS = {name for parameters in PARAMETERS.values() for name in parameters}
 ARRAYS_OR_NUMBERS = {"delta", "edge_weight"}
@@ -375,7 +397,7 @@ def has(option):
     [["x"], np.array(["x", "y"]), np.ones(2), {"x": 1}, "x", len, True, 2.5],
     ids=["list", "words", "numbers", "dict", "word", "function", "bool", "float"],
 )
-def test_a_name_is_one_of_those_there_are(name, option, value):
+def test_names_must_be_supported(name, option, value):
     refuses((TypeError, ValueError), f"^{option} must be ", name, **{option: value})
 
 
@@ -383,7 +405,7 @@ def test_a_name_is_one_of_those_there_are(name, option, value):
     ("name", "option"), [(n, option) for option in sorted(BOOLS) for n in has(option)]
 )
 @pytest.mark.parametrize("value", ["no", 0, 1.0, None, np.zeros(2, bool), [True]])
-def test_a_bool_is_true_or_false(name, option, value):
+def test_bools_must_be_true_or_false(name, option, value):
     words = f"^{option} must be True or False, got "
     refuses(TypeError, words, name, **{option: value})
 
@@ -392,8 +414,8 @@ def test_a_bool_is_true_or_false(name, option, value):
     ("name", "option"),
     [(n, option) for option in sorted(NUMBERS_ALONE) for n in has(option)],
 )
-def test_a_number_is_known(name, option):
-    """Not traced, nor one for each pixel; but those of NumPy and JAX are numbers."""
+def test_numbers_must_be_scalars_and_static(name, option):
+    """Scalars of NumPy and JAX are accepted; arrays and traced values are not."""
     given = [np.ones((1, 4, 4, 1), "float32")] * len(ARRAYS[name])
     given = [tuple(given * 2)] if name == "divergence" else given
 
@@ -411,13 +433,13 @@ def test_a_number_is_known(name, option):
 
 
 def given_to(name, count=2):
-    """Small random arrays for a function, and a gradient along `count` axes."""
+    """Small random arrays for a function; a divergence gets `count` of them."""
     image = np.random.default_rng(0).random((1, 4, 5, 2), "float32") + 1
     return [(image,) * count] if name == "divergence" else [image] * len(ARRAYS[name])
 
 
 def same_results(name, given, option, values, **others):
-    """That a function takes each of the values for the first one."""
+    """Asserts that all values of an option give the same results as the first."""
     expected, *rest = (
         jax.tree.leaves(PUBLIC[name](*given, **{option: value}, **others))
         for value in values
@@ -428,7 +450,7 @@ def same_results(name, given, option, values, **others):
 
 
 @with_option("axes")
-def test_axes_in_any_sequence_of_integers(name):
+def test_axes_may_be_any_sequence_of_integers(name):
     several = [
         *((1, 2), [1, 2], range(1, 3), collections.UserList([1, 2]), (-3, -2)),
         *((np.int64(1), np.uint8(2)), np.array([1, 2]), jnp.array([1, 2])),
@@ -437,7 +459,7 @@ def test_axes_in_any_sequence_of_integers(name):
 
 
 @with_option("axes")
-def test_one_axis_needs_no_sequence(name):
+def test_axes_may_be_an_integer(name):
     one = [(2,), [2], 2, -2, np.int64(2), np.array(2), jnp.int32(2)]
     if name == "gradient_orientation":
         for axes in one:
@@ -447,7 +469,7 @@ def test_one_axis_needs_no_sequence(name):
 
 
 @with_option("spacing")
-def test_spacing_in_any_sequence_of_numbers(name):
+def test_spacing_may_be_any_sequence_of_numbers(name):
     each = [
         *((1, 2), [1.0, 2.0], range(1, 3), collections.UserList([1, 2])),
         *((np.float32(1), np.int64(2)), (np.array(1.0), jnp.float32(2))),
@@ -459,15 +481,17 @@ def test_spacing_in_any_sequence_of_numbers(name):
 
 
 @with_option("boundary")
-def test_boundary_in_any_sequence_of_names(name):
+def test_boundary_may_be_any_sequence_of_names(name):
     each = [("edge", "wrap"), ["edge", "wrap"], collections.UserList(["edge", "wrap"])]
     same_results(name, given_to(name), "boundary", each)
     same_results(name, given_to(name), "boundary", ["edge", ("edge", "edge")])
-    words = "^boundary must be one for all axes, or one for each of the 2, got "
+    words = (
+        "^boundary must be one value for all axes, or a sequence with one for each of "
+    )
     refuses(ValueError, words, name, boundary=["edge"])
 
 
-def test_gradients_in_any_sequence():
+def test_gradients_may_be_any_sequence():
     (pair,) = given_to("divergence")
     expected = jig.divergence(pair)
     for sequence in ([*pair], collections.UserList(pair)):
@@ -477,7 +501,7 @@ def test_gradients_in_any_sequence():
 # Names of earlier versions.
 
 
-def test_an_old_value_is_refused_with_the_present_one():
+def test_errors_for_old_values_name_the_present_ones():
     assert old_names.VALUES.keys() == {"boundary", "implementation"}
     takes = {"boundary": get_args(Boundary), "implementation": get_args(Implementation)}
     for option, values in old_names.VALUES.items():
@@ -485,20 +509,23 @@ def test_an_old_value_is_refused_with_the_present_one():
             assert new in takes[option]
             if old in takes[option]:
                 continue
-            words = rf"^{option} must be .*, got '{old}'; '{old}' is now '{new}'"
+            remark = "; zeros beyond the border are 'constant'" if old == "zero" else ""
+            words = (
+                rf"^{option} must be .*, got '{old}'; '{old}' is now '{new}'{remark}$"
+            )
             for name in has(option):
                 refuses(ValueError, words, name, **{option: old})
 
 
 @with_option("boundary")
-def test_the_old_boundary_of_no_output_is_not_zero_padding(name):
+def test_the_error_for_boundary_zero_distinguishes_zero_padding(name):
     words = "'zero' is now 'interior'; zeros beyond the border are 'constant'$"
     refuses(ValueError, words, name, boundary="zero")
     refuses(ValueError, words, name, boundary=("edge", "zero"))
 
 
 @with_option("delta")
-def test_the_old_name_of_delta(name):
+def test_the_error_for_the_old_name_of_delta(name):
     *_, plain = name.split(".")
     words = f"^{plain} has no option scale; it is delta$"
     refuses(TypeError, words, name, scale=1.0)
@@ -508,7 +535,7 @@ def test_the_old_name_of_delta(name):
 
 @with_option("spacing")
 @pytest.mark.parametrize("spacing", [1e-200, 1e200, 1e-39, 1e39])
-def test_spacing_leaves_the_taps_in_range(name, spacing):
+def test_spacing_must_not_overflow_or_underflow_the_taps(name, spacing):
     refuses(ValueError, "^spacing must be ", name, spacing=spacing)
 
 
@@ -533,7 +560,7 @@ LOSS_PARAMETERS = [
 of_parameters = pytest.mark.parametrize(("name", "option", "options"), LOSS_PARAMETERS)
 
 
-def test_every_parameter_is_tested():
+def test_the_list_of_loss_parameters_is_complete():
     found = {(name, option) for name, option, _ in LOSS_PARAMETERS}
     assert found == {
         (name, option)
@@ -544,19 +571,20 @@ def test_every_parameter_is_tested():
 
 
 @of_parameters
-def test_parameters_are_positive_real_numbers(name, option, options):
+def test_parameters_must_be_positive_real_numbers(name, option, options):
     given = {"name": name, "shape": (2, 4, 4, 3), **options}
     bad = [-1, np.nan, np.inf, "1", [1.0], True, 1e39, np.full(1, -1.0)]
-    bad += [] if option == "edge_weight" else [0, 1e-46]  # which is 0 in float32
-    bad += [] if name.endswith("total_variation") else [None]  # where no default
+    bad += [] if option == "edge_weight" else [0, 1e-46]  # the latter is 0 in float32
+    bad += [] if name.endswith("total_variation") else [None]  # its default is None
     for value in bad:
         refuses(ValueError, f"^{option} must be a", **given, **{option: value})
+    refuses(ValueError, f"^{option} must be .*, got -1$", **given, **{option: -1})
     for value in (1j, np.ones(3, complex), jnp.ones(3, complex), np.ones(3, bool)):
         words = f"^{option} must be a"
         refuses((TypeError, ValueError), words, **given, **{option: value})
     refuses(ValueError, f"^{option} must be a", **given, **{option: jnp.float32(-1)})
     key = jax.random.key(0)
-    refuses(TypeError, f"^{option} must be ", **given, **{option: key})
+    refuses(TypeError, f"^{option} must have .*got key", **given, **{option: key})
 
 
 @of_parameters
@@ -579,7 +607,7 @@ def test_parameters_broadcast_to_the_image(name, option, options):
     of_pixels = np.broadcast_to(each, (*shape[:-1], 1)).copy()
     np.testing.assert_allclose(loss(of_pixels), one_by_one, 1e-6)
     np.testing.assert_allclose(jax.jit(loss)(of_pixels), one_by_one, 1e-6)
-    inside = jax.jit(lambda *given: loss(of_pixels, given))  # an array of NumPy
+    inside = jax.jit(lambda *given: loss(of_pixels, given))  # a NumPy array
     np.testing.assert_allclose(inside(*given), one_by_one, 1e-6)
     slopes = jax.jit(jax.grad(lambda value: loss(value).sum()))(of_pixels)
     by_each = jax.grad(lambda value: loss(value).sum())(each)
@@ -601,7 +629,7 @@ def test_parameters_broadcast_to_the_image(name, option, options):
         )
 
 
-def test_a_parameter_of_each_channel():
+def test_parameters_may_differ_between_channels():
     draw = np.random.default_rng(0)
     image = draw.random((2, 4, 5, 3), "float32")
     each = np.float32([0.1, 0.5, 2])
@@ -613,7 +641,7 @@ def test_a_parameter_of_each_channel():
         for i in range(3)
     ]
     np.testing.assert_allclose(total, np.mean(apart, 0), 1e-6)
-    for channels in (3, 6):  # read apart, and not
+    for channels in (3, 6):  # up to 4 channels are summed separately
         guide = draw.random((2, 4, 5, channels), "float32")
         weight = np.linspace(0.1, 2, channels, dtype="float32")
         smooth = jig.losses.edge_aware_smoothness
@@ -624,7 +652,7 @@ def test_a_parameter_of_each_channel():
 @pytest.mark.parametrize(
     "dtype", ["uint8", "uint16", "uint32", "int16", "float16", "bool"]
 )
-def test_a_guide_of_integers_is_divided_by_the_largest(dtype):
+def test_integer_guides_are_divided_by_the_maximum_of_their_dtype(dtype):
     draw = np.random.default_rng(0)
     field = draw.random((1, 4, 5, 1), "float32")
     guide = draw.integers(0, 2 if dtype == "bool" else 256, (1, 4, 5, 3)).astype(dtype)
@@ -639,8 +667,8 @@ def test_a_guide_of_integers_is_divided_by_the_largest(dtype):
     "name", ["image_gradients", "laplacian", "spatial_gradient", "second_derivatives"]
 )
 @pytest.mark.parametrize("where", [None, True])
-def test_arithmetic_modulo_the_range_of_integers(name, where, dtype):
-    """As NumPy computes, where the caller asks for a dtype that wraps around."""
+def test_requested_integer_dtypes_wrap_around(name, where, dtype):
+    """An integer `dtype=` computes modulo its range, as NumPy does."""
     x = np.random.default_rng(0).integers(0, 100, (1, 4, 5, 2)).astype(dtype)
     options = {"scale": "raw"} if "scale" in PARAMETERS[name] else {}
     if name == "second_derivatives":

@@ -1,4 +1,4 @@
-"""The house rules, as tests."""
+"""The conventions of the code, as tests."""
 
 import ast
 import importlib.metadata
@@ -23,11 +23,11 @@ PUBLIC = {
 }
 MODULES = {"jig": jig, "losses": jig.losses, "typing": jig.typing}
 
-# Computed in one way, which no back end has a part in.
+# Functions with a single implementation, which use no back end.
 WITHOUT_IMPLEMENTATION = {"losses.laplacian_edge", "losses.scale_and_shift"}
 
-# From the lowest: a module imports only from lower layers, and not from its neighbors.
-# A folder is one module here, but each back end is one of its own.
+# From the lowest layer to the highest. A module imports only from lower layers than its
+# own. A folder counts as one module, except that each back end counts separately.
 LAYERS = [
     {"typing", "_jax", "_types", "_dtypes", "_platforms", "_norms", "_differences"},
     {"_kernels", "_penalties"},
@@ -44,7 +44,7 @@ LAYERS = [
 
 
 def module_of(parts):
-    """The module of a dotted name, given in parts, without that of the package."""
+    """The module of a dotted name, given in parts, without the package."""
     longest = ".".join(parts[:2])
     return longest if any(longest in modules for modules in LAYERS) else parts[0]
 
@@ -69,7 +69,7 @@ def imported_of_ours(tree):
 
 
 def not_lower(module, source):
-    """The modules that it imports, of its own layer or of a higher one."""
+    """The imported modules of the same or of a higher layer."""
     imported = {*imported_of_ours(ast.parse(source))} - {module}
     return [other for other in imported if layer(other) >= layer(module)]
 
@@ -89,7 +89,7 @@ def test_losses_name_no_back_end(file):
 
 
 @pytest.mark.parametrize("number", range(len(LAYERS)))
-def test_imports_that_point_up_are_found(number):
+def test_upward_imports_are_detected(number):
     for module in LAYERS[number]:
         for higher in LAYERS[number:]:
             for other in higher - {module, "__init__"}:
@@ -121,14 +121,14 @@ def test_the_guide_for_contributors_lists_the_files_by_layers():
     assert heights == sorted(heights, reverse=True)
 
 
-# The table of the back ends is code, and imports Pallas where it is called.
+# The registry of back ends imports Pallas only when its kernels are requested.
 REGISTRY = PACKAGE / "_backends" / "__init__.py"
 
 
 @pytest.mark.parametrize(
     "file", sorted({*FILES} - {REGISTRY}), ids=lambda file: file.stem
 )
-def test_imports_stand_at_the_top(file):
+def test_imports_are_at_the_top(file):
     tree = ast.parse(file.read_text())
     everywhere = [
         n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)
@@ -138,7 +138,7 @@ def test_imports_stand_at_the_top(file):
     ]
 
 
-# What may change from release to release of JAX: modules, and attributes of its types.
+# Modules of JAX, and attributes of its types, that may change between releases.
 UNSTABLE_MODULES = ("_src", "config", "core", "experimental", "extend", "interpreters")
 UNSTABLE_ATTRIBUTES = {
     *("manual_axis_type", "explicit_axes", "axis_context", "module_context", "mesh"),
@@ -148,7 +148,7 @@ ALLOWED = {"_backends/pallas_tpu.py": {"jax.experimental.pallas"}}
 
 
 def unstable(source):
-    """What a file uses of JAX beyond its stable public interface."""
+    """The parts of JAX beyond its stable public interface that a file uses."""
     for node in ast.walk(ast.parse(source)):
         names = []
         if isinstance(node, ast.ImportFrom):
@@ -166,7 +166,7 @@ def unstable(source):
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_one_file_uses_what_is_not_stable_of_jax(file):
+def test_only_one_file_uses_unstable_parts_of_jax(file):
     name = str(file.relative_to(PACKAGE))
     if name != "_jax.py":
         assert {*unstable(file.read_text())} <= ALLOWED.get(name, set())
@@ -188,7 +188,7 @@ def test_one_file_uses_what_is_not_stable_of_jax(file):
         "from jax import lax\nlax.pcast(x, 'a', to='varying')",
     ],
 )
-def test_what_is_not_stable_is_found(source):
+def test_unstable_parts_of_jax_are_detected(source):
     assert [*unstable(source)]
 
 
@@ -204,7 +204,7 @@ def test_sizes(file):
 
 
 def test_the_package_has_no_logic_in_init():
-    """Imports, and `__version__`, `__all__` and `__dir__`."""
+    """It may contain imports, `__version__`, `__all__` and `__dir__`."""
     for file in {*PACKAGE.rglob("__init__.py")} - {REGISTRY}:
         for node in ast.parse(file.read_text()).body:
             if isinstance(node, ast.Assign):
@@ -232,7 +232,7 @@ def test_dir_shows_what_is_public(module):
 
 
 def test_every_public_function_is_in_all_of_one_module():
-    """Under one name: there are no aliases."""
+    """Each has one name: there are no aliases."""
     functions = [
         getattr(module, name)
         for module in MODULES.values()
@@ -264,7 +264,7 @@ def test_public_names():
     ]
 
 
-def test_every_function_is_called_in_the_tests_of_all_of_them():
+def test_the_table_of_calls_has_every_function():
     assert {call.name for call in CALLS} == PUBLIC.keys()
 
 

@@ -1,4 +1,4 @@
-"""Our expressions give the numbers of other libraries, and the page says which."""
+"""The expressions of docs/conversion.md give the results of other libraries."""
 
 import importlib
 import importlib.util
@@ -17,24 +17,24 @@ LINES = [
 
 
 @pytest.mark.parametrize(("name", "row"), LINES, ids=[row.theirs for _, row in LINES])
-def test_ours_are_the_numbers_of_theirs(name, row):
+def test_ours_equal_theirs(name, row):
     expected = record.load(name)[1][row.theirs]
     with jax.enable_x64(True):
         ours = np.asarray(eval(row.ours, {**record.pixels(), "jig": jig, "jnp": jnp}))
     assert ours.dtype == expected.dtype
     limit = 1e-12 if expected.dtype == "float64" else 1e-6
     np.testing.assert_allclose(ours, expected, rtol=limit, atol=limit, strict=True)
-    assert np.abs(expected).max() > 0.1, "there is something to compare"
+    assert np.abs(expected).max() > 0.1, "the comparison is of nonzero numbers"
 
 
 @pytest.mark.parametrize("name", record.LIBRARIES)
-def test_the_record_is_of_this_table(name):
+def test_the_recorded_answers_are_those_of_the_table(name):
     asked = [row.theirs for row in record.LIBRARIES[name].rows]
     assert list(record.load(name)[1]) == asked
 
 
 @pytest.mark.parametrize("name", record.LIBRARIES)
-def test_what_is_installed_still_answers_so(name):
+def test_installed_libraries_give_the_recorded_answers(name):
     library = record.LIBRARIES[name]
     if importlib.util.find_spec(library.version) is None:
         pytest.skip(f"{library.title} is not installed; see its recorded answers")
@@ -44,5 +44,5 @@ def test_what_is_installed_still_answers_so(name):
         np.testing.assert_allclose(answer, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_the_page_is_written_from_the_table():
+def test_the_page_is_generated_from_the_table():
     assert record.PAGE.read_text(encoding="utf-8") == record.page()

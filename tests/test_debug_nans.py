@@ -1,7 +1,7 @@
-"""No NaN is made, not even to be selected away, where the result has none.
+"""No intermediate result has a NaN if the final result has none.
 
-With `jax.disable_jit` every operation is run by itself, and `jax.debug_nans` stops at
-the first one whose result has a NaN.
+With `jax.disable_jit` every operation runs separately, and `jax.debug_nans` raises an
+error at the first one whose result has a NaN.
 """
 
 import jax
@@ -14,7 +14,7 @@ SHAPE = (1, 3, 4, 2)
 
 
 def all_of(call, given, **options):
-    """Value, gradient and a Hessian-vector product, by parameters too."""
+    """Value, gradient and a Hessian-vector product, also in the parameters."""
 
     def function(given, parameters):
         return call.weighted(given, **parameters, **options)
@@ -38,7 +38,7 @@ def test_no_nan_on_the_way(call, kind):
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("call", [c for c in CALLS if c.masked], ids=str)
-def test_no_nan_of_what_is_not_valid(call, dtype):
+def test_no_nan_from_masked_pixels(call, dtype):
     invalid = np.full(SHAPE, 0.0)
     invalid[0, 1, 2], invalid[0, 0, 1], invalid[0, 2, 0] = np.nan, np.inf, -np.inf
     valid = invalid == 0
@@ -52,8 +52,8 @@ def test_no_nan_of_what_is_not_valid(call, dtype):
 
 @pytest.mark.parametrize("without_jit", [False, True])
 @pytest.mark.parametrize("call", CALLS, ids=str)
-def test_a_nan_that_there_is_is_found(call, without_jit):
-    """By JAX's own error, at the first operation that has it."""
+def test_a_nan_of_the_caller_is_found(call, without_jit):
+    """JAX's own error names the first operation that returns it."""
     image, *others = arrays(call, SHAPE)
     given = [image.at[0, 1, 1, 0].set(jnp.nan), *others]
     found = pytest.raises(FloatingPointError, match="nan")

@@ -1,4 +1,4 @@
-"""The worked example of the adjoint reaches the energy of scikit-image, or less."""
+"""examples/denoise.py reaches at most the energy of scikit-image."""
 
 import inspect
 import runpy
@@ -18,7 +18,7 @@ WEIGHT = 0.1
 
 
 def energy(image, noisy):
-    """Of Rudin, Osher and Fatemi, each channel for itself."""
+    """The energy of Rudin, Osher and Fatemi, summed over the channels."""
     slopes = oracle.image_gradients(image[None])
     variation = np.sqrt(sum(d**2 for d in slopes)).sum()
     return np.sum((oracle.wide(image) - noisy) ** 2) / 2 + WEIGHT * variation
@@ -45,7 +45,7 @@ def test_the_algorithm_has_less_than_thirty_lines():
 
 
 def run(folder, *arguments):
-    """Runs it in `folder`, as a user does."""
+    """Runs the program in `folder`, as a user does."""
     command = [sys.executable, EXAMPLE, *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 

@@ -52,7 +52,7 @@ def test_spatial_gradient(case, operator, boundary, scale):
         assert_close(one, wide)
 
 
-def test_columns_first():
+def test_axes_in_another_order():
     x = random_array((7, 5), "float32")
     options = {"operator": "sobel", "axes": (1, 0), "spacing": (1.0, 3.0)}
     for one, wide in zip(
@@ -68,7 +68,7 @@ each_implementation = pytest.mark.parametrize("implementation", ["xla", "xla_cpu
 @boundaries
 @pytest.mark.parametrize("operator", ["backward", "sobel", "farid"])
 def test_each_implementation(operator, boundary, implementation):
-    """Also of images with pixels far from any border."""
+    """The images are large enough to have pixels far from every border."""
     x = random_array((2, 18, 17, 2), "float32")
     options = {"operator": operator, "boundary": boundary}
     assert_adjoint_to_each_other(x, implementation, options)
@@ -77,14 +77,14 @@ def test_each_implementation(operator, boundary, implementation):
 @each_implementation
 @pytest.mark.parametrize("shape", [(3, 4, 6), (4, 5, 4), (5, 4, 7), (8, 9, 8)])
 @boundaries
-def test_few_pixels_are_far_from_a_border(boundary, shape, implementation):
+def test_images_with_few_interior_pixels(boundary, shape, implementation):
     x = random_array(shape, "float32")
     options = {"operator": "sobel", "axes": (0, 1, 2), "boundary": boundary}
     assert_adjoint_to_each_other(x, implementation, options)
 
 
 def assert_adjoint_to_each_other(x, implementation, options):
-    """The gradient, which is that of the oracle, and minus the divergence."""
+    """Asserts the gradient of the oracle, and that the divergence is its adjoint."""
     wide = oracle.gradient(x, **options)
     options["implementation"] = implementation
     for one, expected in zip(jig.spatial_gradient(x, **options), wide, strict=True):
@@ -107,8 +107,8 @@ def test_each_implementation_in_other_dtypes(dtype, implementation):
 
 @each_implementation
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_results_in_few_bits_are_rounded_once(dtype, implementation):
-    """What is computed on the way, also between two axes, has those of float32."""
+def test_16_bit_results_are_rounded_once(dtype, implementation):
+    """Intermediate results, also between two axes, are float32."""
     x = random_array((1, 18, 17, 2), dtype)
     options = {"boundary": "reflect"}
     chosen = {"implementation": implementation}
@@ -125,7 +125,7 @@ def test_results_in_few_bits_are_rounded_once(dtype, implementation):
         firsts = [oracle.gradient(x, operator, **options) for operator in OPERATORS]
         return firsts, oracle.laplacian(x, **options)
 
-    half = 0.51 * float(jnp.finfo(dtype).eps)  # the distance of a number to the next
+    half = 0.51 * float(jnp.finfo(dtype).eps)  # half of the distance to the next number
     for one, expected in zip(*map(jax.tree.leaves, (ours(x), wide(x))), strict=True):
         assert one.dtype == dtype
         one = np.asarray(one, float)
@@ -133,7 +133,7 @@ def test_results_in_few_bits_are_rounded_once(dtype, implementation):
 
 
 @each_implementation
-def test_what_is_not_finite_stays_in_its_neighborhood(implementation):
+def test_nan_and_infinity_reach_only_their_neighborhood(implementation):
     x = np.zeros((12, 12), "float32")
     x[0, 3], x[7, 6] = np.nan, np.inf
     options = {"operator": "sobel", "axes": (0, 1), "boundary": "edge"}
@@ -164,7 +164,7 @@ def test_axes_shorter_than_the_stencil(shape, operator, boundary):
     x = random_array(shape, "float32")
     options = {"operator": operator, "axes": (0, 1), "boundary": boundary}
     if boundary == "reflect" and 1 in shape:
-        with pytest.raises(ValueError, match="takes at least 2 pixels along axis"):
+        with pytest.raises(ValueError, match="needs at least 2 pixels along axis"):
             jig.spatial_gradient(x, **options)
         return
     for one, wide in zip(
@@ -173,8 +173,8 @@ def test_axes_shorter_than_the_stencil(shape, operator, boundary):
         assert_close(one, wide)
 
 
-def test_the_weights_of_other_platforms(monkeypatch):
-    """On a GPU and a TPU they are constants; here, those in their place."""
+def test_the_border_weights_of_other_platforms(monkeypatch):
+    """On a GPU and a TPU they are constants; a CPU computes with these here."""
 
     def elsewhere(*operands, default, **platforms):
         return default(*operands)
@@ -209,7 +209,7 @@ def test_a_boundary_for_each_axis():
 
 
 def ramps(rank):
-    """The coordinates of a grid, and where no tap of any operator leaves it."""
+    """The coordinates of a grid, and the part where no tap is outside of it."""
     coordinates = np.meshgrid(*[np.arange(9.0)] * rank, indexing="ij")
     return coordinates, (slice(4, -4),) * rank
 
@@ -260,7 +260,7 @@ def test_second_derivatives_of_polynomials(operator, rank):
     ("operator", "gain"),
     [("sobel", 8), ("scharr", 32), ("prewitt", 6), ("sobel5", 128), ("sobel7", 2048)],
 )
-def test_raw_gains_are_those_of_opencv(operator, gain):
+def test_raw_gains_are_the_opencv_gains(operator, gain):
     (_, x), inside = ramps(2)
     _, dx = jig.spatial_gradient(
         x.astype("float32"), operator=operator, axes=(0, 1), scale="raw"
@@ -313,9 +313,9 @@ def test_floats_keep_their_dtype(dtype):
         ("uint8", "sobel5", "raw", "int16"),
     ],
 )
-def test_photographs_do_not_wrap_around(dtype, operator, scale, held):
+def test_integer_results_do_not_wrap_around(dtype, operator, scale, held):
     x = random_array((9, 9), dtype)
-    x[:, :5], x[:, 5:] = x.min(), x.max()  # the steepest edge there is
+    x[:, :5], x[:, 5:] = x.min(), x.max()  # the steepest possible edge
     if dtype == "int32":
         x //= 8
     options = {"operator": operator, "axes": (0, 1), "boundary": "edge", "scale": scale}
@@ -326,8 +326,10 @@ def test_photographs_do_not_wrap_around(dtype, operator, scale, held):
         np.testing.assert_allclose(np.asarray(one, float), wide, rtol=1e-5, atol=1e-2)
 
 
-def test_whole_numbers_do_not_hold_fractions():
-    with pytest.raises(TypeError, match="dtype must be one of floats where the taps"):
+def test_integer_dtypes_are_refused_for_fractional_taps():
+    with pytest.raises(
+        TypeError, match="dtype must be floating or complex, because the taps"
+    ):
         jig.spatial_gradient(
             np.ones((3, 3), "uint8"), axes=(0, 1), spacing=2, dtype="int16"
         )
@@ -376,7 +378,7 @@ MASKED = {  # shape, options
 @each_implementation
 @pytest.mark.parametrize("case", MASKED)
 def test_every_operator_of_valid_pixels(case, implementation):
-    """What does not count is NaN on the way in, and 0 on the way out."""
+    """Invalid pixels are NaN in the input, invalid outputs are 0."""
     shape, options = MASKED[case]
     valid = np.random.default_rng(0).random(shape) > 0.1
     if case == "batch":  # a mask of pixels, broadcast to the channels
@@ -397,7 +399,7 @@ def test_every_operator_of_valid_pixels(case, implementation):
             if name == "laplacian":
                 del some["operator"]
             if name == "structure_tensor":
-                some["sigma"] = 0.5  # of few taps, which compile sooner
+                some["sigma"] = 0.5  # few taps compile faster
             found[name] = functions[name](given, **some)
         return found
 
@@ -485,8 +487,8 @@ def test_laplacian_is_the_divergence_of_the_gradient():
         ("uint8", (1, 2), "float32"),
     ],
 )
-def test_laplacian_of_a_photograph_does_not_wrap_around(dtype, spacing, held):
-    """Its integers hold the sum over the axes, with the weights of all of them."""
+def test_laplacian_of_integers_does_not_wrap_around(dtype, spacing, held):
+    """The dtype holds the weighted sum over all axes."""
     x = random_array((4, 4), dtype)
     x[:], x[1, 1] = x.max(), x.min()  # the darkest pixel among the brightest ones
     for one in (x, ~x):  # and the brightest among the darkest
@@ -512,7 +514,7 @@ def test_laplacian_of_a_photograph_does_not_wrap_around(dtype, spacing, held):
     ],
 )
 def test_divergence_of_integers(dtype, options, held):
-    """They keep theirs where the taps are whole, and not where they are fractions."""
+    """Integers keep their dtype if the taps are integers too."""
     options = options | {"axes": (0, 1)}
     parts = [random_array((4, 5), "uint4", seed).astype(dtype) for seed in (0, 1)]
     ours = jig.divergence(parts, **options)
@@ -529,7 +531,7 @@ def test_second_derivatives_add_up_to_the_laplacian():
 
 @boundaries
 def test_no_padded_copy_and_no_temporary(boundary):
-    """None but of what is near to the border; JAX 0.10 copies a result once."""
+    """Only thin borders are stored; JAX 0.10 copies one result."""
     if boundary == "wrap" and jax.default_backend() != "cpu":
         pytest.skip("an accelerator stores an image")
     image = jax.ShapeDtypeStruct((1, 2048, 2048, 3), "float32")
@@ -547,24 +549,27 @@ def test_no_padded_copy_and_no_temporary(boundary):
         assert compiled.memory_analysis().temp_size_in_bytes <= little
 
 
-def test_wide_stencils_go_axis_by_axis():
+def test_wide_stencils_are_separable():
     image = jax.ShapeDtypeStruct((1, 64, 64, 1), "float32")
     wide = ("gaussian", 4.0)
     lowered = jax.jit(
         lambda x: jig.spatial_gradient(x, operator=wide, implementation="xla")
     ).lower(image)
     taps = lowered.as_text().count("stablehlo.pad")
-    assert taps == 2 * (33 - 1) + 2 * (33 - 1)  # the middle one needs no shift
+    assert taps == 2 * (33 - 1) + 2 * (33 - 1)  # the middle tap needs no shift
 
 
 BAD_OPTIONS = {
     "operator": ("laplace", r"operator must be one of 'forward', .*, got 'laplace'"),
-    "sigma": (("gaussian", 0), r"operator must have one sigma, of at least 0.125"),
+    "sigma": (("gaussian", 0), r"sigma must be a number of at least 0.125, in pixels"),
     "boundary": ("mirror", r"boundary must be one of 'interior', .*, got 'mirror'"),
-    "boundaries": (("edge",), r"boundary must be one for all axes, or one for each of"),
-    "spacing": (-1.0, r"spacing must be a positive number, or one for each axis"),
+    "boundaries": (
+        ("edge",),
+        r"boundary must be one value for all axes, or a sequence",
+    ),
+    "spacing": (-1.0, r"spacing must be a positive number between .* got -1.0"),
     "scale": ("opencv", r"scale must be one of 'derivative', 'raw', got 'opencv'"),
-    "axes": ((0, 0), r"x has 4 axes, and axes must be different ones of them"),
+    "axes": ((0, 0), r"axes must be distinct axes of x, which is rank 4"),
     "implementation": ("pallas_tpu", r"its kernels compute forward differences"),
 }
 

@@ -1,4 +1,4 @@
-"""None works everywhere; a name is used, or refused with the reason."""
+"""implementation=None works everywhere; a name never falls back to another."""
 
 import functools
 import subprocess
@@ -83,7 +83,7 @@ def test_the_kernel_is_refused_with_the_reason(image, reason):
 
 
 @pytest.mark.parametrize(
-    ("shape", "widest"),  # of a block of 2 MiB, padded to whole registers
+    ("shape", "widest"),  # for blocks of 2 MiB, padded to whole registers
     [
         ((1, 8, 0, 3), 1 << 16),  # 8 rows in float32
         ((2, 5, 0, 3), 1 << 16),  # one row, padded to 8 by the batch
@@ -124,7 +124,7 @@ def test_the_kernel_is_refused_for_unknown_sizes():
 
 @of_a_cpu
 def test_a_refusal_is_not_remembered():
-    """What is refused on a CPU runs there when interpreted, and the reverse."""
+    """A kernel refused on a CPU runs there when interpreted, and vice versa."""
     from jax.experimental.pallas import tpu as pltpu
 
     image = jnp.ones((1, 4, 4, 1))
@@ -152,12 +152,12 @@ def test_stencils_of_one_device(platform):
     fastest = "xla_cpu" if platform == "cpu" else "xla"
     assert lowered(1) == lowered(1, fastest)
     assert lowered(8) == lowered(8, "xla")
-    # One device reads the image at all taps at once: no shift is of a shifted image.
+    # On one device, each tap shifts the image itself, not a shifted image.
     assert lowered(1, "xla") != lowered(8, "xla").replace("num_partitions = 8", "")
     assert lowered(1, "xla") != lowered(1, "xla_cpu")
 
 
-def test_the_table_has_every_name():
+def test_the_registry_has_every_name():
     assert tuple(_backends.BACKENDS) == get_args(Implementation)
 
 
@@ -181,7 +181,7 @@ OTHER_MAPS = {
 
 
 @pytest.mark.parametrize("options", OTHER_MAPS.values(), ids=OTHER_MAPS)
-def test_the_kernel_says_which_maps_it_computes(options):
+def test_the_kernel_names_the_stencils_that_it_computes(options):
     image = jnp.zeros((2, 5, 6, 3))
     options |= {"implementation": "pallas_tpu"}
     sentence = "its kernels compute forward differences along two axes with boundary="
@@ -220,7 +220,7 @@ def test_the_kernel_in_any_rank(shape, axes):
 
 @of_a_cpu
 def test_a_fault_of_a_kernel_is_not_a_refusal(monkeypatch):
-    """What is wrong in a kernel comes out as it is, on a TPU and interpreted."""
+    """An error in a kernel is raised unchanged, on a TPU and when interpreted."""
     from jax.experimental.pallas import tpu as pltpu
 
     from jax_imgrad._backends import pallas_tpu
@@ -229,7 +229,7 @@ def test_a_fault_of_a_kernel_is_not_a_refusal(monkeypatch):
         raise ValueError("a fault of the kernel")
 
     monkeypatch.setattr(pallas_tpu, "_image_gradients_kernel", faulty)
-    image = jnp.ones((1, 5, 9, 1))  # of no other test: not compiled before
+    image = jnp.ones((1, 5, 9, 1))  # a shape of its own, so that it is compiled here
     with pytest.raises(ValueError, match="a fault of the kernel"):
         lowered("tpu", "pallas_tpu")
     with (
@@ -239,7 +239,7 @@ def test_a_fault_of_a_kernel_is_not_a_refusal(monkeypatch):
         jig.image_gradients(image, implementation="pallas_tpu")
 
 
-def test_pallas_is_loaded_when_asked_for():
+def test_pallas_is_imported_lazily():
     code = (
         "import sys, jax_imgrad\n"
         "assert 'jax_imgrad._backends.pallas_tpu' not in sys.modules\n"

@@ -1,4 +1,4 @@
-"""The first program a new user runs: on photographs of every kind, and on none."""
+"""examples/quickstart.py: with all kinds of image files, and with mistakes."""
 
 import os
 import re
@@ -17,14 +17,14 @@ QUICKSTART = Path(__file__).parents[1] / "examples" / "quickstart.py"
 
 
 def as_a_user(folder, *arguments):
-    """Runs it in `folder`, as a process of its own."""
+    """Runs the program in `folder`, in its own process."""
     command = [sys.executable, QUICKSTART, *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 
 @pytest.fixture
 def quickstart(tmp_path, monkeypatch, capfd):
-    """Runs it in `tmp_path` in this process, for JAX takes seconds to start."""
+    """Runs the program in `tmp_path` in this process, as JAX starts slowly."""
     monkeypatch.chdir(tmp_path)
     main = runpy.run_path(str(QUICKSTART))["main"]
 
@@ -51,7 +51,7 @@ def panels_of(path):
 
 
 def colored(panel):
-    """The part of a panel that is clearly red or blue: where there is a difference."""
+    """Where a panel is clearly red or blue: there is a difference."""
     return np.mean(np.abs(panel[..., 0] - panel[..., 2]) > 0.2)
 
 
@@ -111,7 +111,7 @@ def test_each_difference_is_drawn_in_its_panel(quickstart, tmp_path):
     ],
 )
 def test_kinds_of_files(quickstart, tmp_path, mode, channels, name):
-    """Every kind comes out as the photograph it was made of."""
+    """Every kind of file is read as the photograph that was saved."""
     ramp = np.broadcast_to(np.linspace(0, 255, 48), (32, 48))
     if mode == "I;16":
         save(tmp_path / name, (ramp * 257).astype(np.uint16))
@@ -232,7 +232,7 @@ def test_exit_status_of_a_mistake(tmp_path):
     ],
 )
 def test_mistakes_are_explained(quickstart, tmp_path, arguments, culprit):
-    """One sentence, exit code 2, and nothing computed or written."""
+    """The message is one sentence, the exit code 2, and no file is written."""
     make_broken_files(tmp_path)
     before = sorted(tmp_path.iterdir())
     result = quickstart(*arguments)

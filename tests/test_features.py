@@ -1,4 +1,4 @@
-"""Magnitude, orientation, structure tensor, sobel_edges: values; right at zero."""
+"""Magnitude, orientation, structure tensor and sobel_edges, also at zero."""
 
 import chex
 import jax
@@ -40,7 +40,7 @@ def test_magnitude_of_complex_numbers():
 
 
 @pytest.mark.parametrize("rank", [2, 3])
-def test_flat_is_zero_to_second_order(rank):
+def test_flat_images_have_zero_value_gradient_and_hessian(rank):
     flat, axes = jnp.ones((3,) * rank), tuple(range(rank))
 
     def total(x):
@@ -66,8 +66,8 @@ def test_magnitude_and_its_derivative_neither_overflow_nor_underflow(size):
 
 @pytest.mark.parametrize("clean", [IMAGE, VOLUME], ids=["image", "volume"])
 @pytest.mark.parametrize("operator", ["forward", "sobel"])
-def test_features_see_what_is_not_finite(operator, clean):
-    """As NumPy: beside an infinity the angle is that of its axis, and not NaN."""
+def test_features_of_nan_and_infinity(operator, clean):
+    """As in NumPy, the angle beside an infinity is that of its axis, not NaN."""
     options = {"axes": tuple(range(clean.ndim)), "operator": operator}
 
     @jax.jit
@@ -89,7 +89,7 @@ def test_features_see_what_is_not_finite(operator, clean):
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64", "uint8"])
 def test_dtypes(dtype):
-    """Floats keep theirs; sums of squares, as all sums, have at least float32."""
+    """Floating dtypes are kept; sums of squares are at least float32."""
     held = "float32" if dtype == "uint8" else dtype
     with x64_if(dtype):
         x = jnp.asarray(random_array((7, 8), dtype))
@@ -146,7 +146,7 @@ def test_orientation_takes_two_real_axes():
         jig.gradient_orientation(IMAGE.astype("complex64"), axes=(0, 1))
 
 
-def test_photographs_give_floats():
+def test_magnitude_of_integers_is_float32():
     x = np.array([[0, 200], [100, 0]], "uint8")
     ours = jig.gradient_magnitude(x, axes=(0, 1))
     assert ours.dtype == "float32"
@@ -159,7 +159,7 @@ def test_photographs_give_floats():
     ids=lambda one: one if isinstance(one, str) else f"rank {one.ndim}",
 )
 def test_structure_tensor(x, boundary):
-    """With "interior", zeros lie around the products: the window has no border."""
+    """With "interior", the products are zero outside the image."""
     options = {"sigma": 0.9, "axes": tuple(range(x.ndim))}
     options |= {"operator": "sobel", "boundary": boundary}
     ours = jax.jit(lambda x: jig.structure_tensor(x, **options))(x)
@@ -224,13 +224,15 @@ def test_sobel_edges_of_two_pixels_and_of_one():
 def test_sobel_edges_refuse_other_ranks_without_chex_too(rank):
     chex.disable_asserts()
     try:
-        with pytest.raises(ValueError, match=f"image must have 4 axes, .* got {rank} "):
+        with pytest.raises(
+            ValueError, match=f"image must be rank 4, .* got rank {rank} "
+        ):
             jig.sobel_edges(jnp.zeros((2,) * rank))
     finally:
         chex.enable_asserts()
 
 
-def test_sobel_edges_of_photographs():
+def test_sobel_edges_of_uint8():
     image = np.array([[0, 255, 0]] * 3, "uint8").reshape(1, 3, 3, 1)
     edges = jig.sobel_edges(image)
     assert edges.dtype == "int16"

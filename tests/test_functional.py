@@ -1,4 +1,4 @@
-"""The sum of a penalty and its derivative, in every way to compute them."""
+"""The sum of a penalty and its derivative, for every implementation."""
 
 import functools
 
@@ -16,7 +16,7 @@ from jax_imgrad._functional import functional
 from jax_imgrad._norms import absolute
 from jax_imgrad._penalties import PENALTIES, Coupled, Variation
 
-# Rows of less than 128 numbers are joined, and a row of 192 is one.
+# Rows of less than 128 numbers are joined; rows of 192 are not.
 CASES = [
     ((1, 1, 1, 1), (1, 2)),
     ((2, 1, 9, 3), (1, 2)),
@@ -46,7 +46,7 @@ both = pytest.mark.parametrize("implementation", ["xla", "xla_cpu"])
 
 
 def tv(image, scale=1.0, name="l1", isotropic=False, axes=(1, 2), implementation=None):
-    """`[B]`, by the engine itself."""
+    """Total variation, `[B]`, computed by the engine directly."""
     return functional(
         Variation(name, isotropic),
         [image],
@@ -70,7 +70,7 @@ def two_images(p, t, weight, implementation=None):
 
 
 def sliced_edges(p, t, weight):
-    """The same in slices, which JAX differentiates by its own rules."""
+    """The same with slices, which JAX differentiates by its own rules."""
     total = 0
     for axis in (1, 2):
         first = (slice(None),) * axis + (slice(-1),)
@@ -106,7 +106,7 @@ def wide_sums(image, axes):
 
 
 def weighted_sum(function, image):
-    """A loss whose derivative by each sum is another number."""
+    """A loss with a different derivative with respect to each sum."""
     values = function(image)
     return jnp.sum(values * jnp.arange(1, 1 + len(values), dtype=values.dtype)), values
 
@@ -133,7 +133,7 @@ def test_value_and_derivative(shape, axes, dtype, implementation):
 
 
 @ways
-def test_float32_where_float64_exists(implementation):
+def test_float32_with_x64_enabled(implementation):
     ours = functools.partial(tv, implementation=implementation)
     with jax.enable_x64(True):
         image = jnp.asarray(IMAGE)
@@ -145,7 +145,7 @@ def test_float32_where_float64_exists(implementation):
 @pytest.mark.parametrize("shape", [(1, 4, 90, 3), (2, 3, 4, 50, 3)])
 @pytest.mark.parametrize("isotropic", [False, True])
 @pytest.mark.parametrize("name", PENALTIES)
-def test_the_two_ways_agree(name, isotropic, shape):
+def test_implementations_agree(name, isotropic, shape):
     def derivatives(implementation):
         def loss(image, scale):
             axes = tuple(range(1, len(shape) - 1))
@@ -160,7 +160,7 @@ def test_the_two_ways_agree(name, isotropic, shape):
 
 @ways
 @pytest.mark.parametrize("shape", [(2, 5, 6, 3), (1, 4, 90, 3)])
-def test_derivative_by_two_images_and_weights_of_pixels(shape, implementation):
+def test_derivative_in_two_images_and_pixel_weights(shape, implementation):
     operands = [random_array(shape, "float32", seed) for seed in range(3)]
 
     def all_of(function):
@@ -172,14 +172,14 @@ def test_derivative_by_two_images_and_weights_of_pixels(shape, implementation):
 
 
 @ways
-def test_derivative_by_one_of_two_images(implementation):
+def test_derivative_in_one_of_two_images(implementation):
     p, t, w = (random_array(IMAGE.shape, "float32", seed) for seed in range(3))
     ours = jax.grad(lambda t: two_images(p, t, w, implementation).sum())(t)
     close(ours, jax.grad(lambda t: sliced_edges(p, t, w).sum())(t))
 
 
 @ways
-def test_derivative_by_the_scale(implementation):
+def test_derivative_in_delta(implementation):
     ours = jax.jacrev(lambda s: tv(IMAGE, s, "huber", False, (1, 2), implementation))
     close(ours(0.7), jax.jacrev(lambda s: sliced_huber(IMAGE, s))(0.7))
     forward = jax.jacfwd(lambda s: tv(IMAGE, s, "huber", False, (1, 2), implementation))
@@ -187,7 +187,7 @@ def test_derivative_by_the_scale(implementation):
 
 
 @ways
-def test_checked_by_finite_differences(implementation):
+def test_finite_differences(implementation):
     def loss(image, scale):
         return functional(
             Variation("charbonnier"),
@@ -262,7 +262,7 @@ def test_vmap_over_any_axis(axis, implementation):
 
 
 @ways
-def test_vmap_over_the_scale(implementation):
+def test_vmap_over_delta(implementation):
     scales = np.float32([0.3, 0.7, 1.1])
     images = random_array((3, *IMAGE.shape), "float32")
 
@@ -286,7 +286,7 @@ def stack(trees):
 
 
 @ways
-def test_vmap_over_the_weights_of_pixels(implementation):
+def test_vmap_over_pixel_weights(implementation):
     p, t = (random_array(IMAGE.shape, "float32", seed) for seed in range(2))
     weights = random_array((3, *IMAGE.shape), "float32")
     ours = functools.partial(two_images, implementation=implementation)
@@ -357,7 +357,7 @@ def test_export_with_symbolic_shapes_for_every_platform():
 @both
 @pytest.mark.parametrize("isotropic", [False, True])
 @pytest.mark.parametrize("name", PENALTIES)
-def test_a_constant_image_is_left_alone(name, isotropic, implementation):
+def test_constant_images_have_zero_derivative(name, isotropic, implementation):
     image = np.full((1, 2, 3, 2), 0.3, "float32")
 
     def loss(image):
@@ -372,7 +372,7 @@ def test_a_constant_image_is_left_alone(name, isotropic, implementation):
     assert by_scale(0.7) == 0
 
 
-# Of coupled channels: several, or more than are read side by side on a CPU.
+# Shapes and axes for coupled channels: few, and more than a CPU reads side by side.
 COUPLED = [
     ((1, 1, 1, 3), (1, 2)),
     ((2, 1, 9, 3), (1, 2)),
@@ -393,7 +393,7 @@ COUPLED = [
 
 
 def coupled(image, scale, *masks, name="l1", axes=(1, 2), implementation=None):
-    """`[B]`, of the length of the gradient over the channels too."""
+    """Total variation, `[B]`, with the gradient norm over all channels."""
     return functional(
         Coupled(name),
         [image],
@@ -404,7 +404,7 @@ def coupled(image, scale, *masks, name="l1", axes=(1, 2), implementation=None):
 
 
 def apart(image, scale, *masks, name="l1", axes=(1, 2)):
-    """The same, of channels that are taken apart by the caller."""
+    """The same, with the channels passed as separate images."""
     channels = [image[..., channel] for channel in range(image.shape[-1])]
     return functional(
         Variation(name, True),
@@ -454,7 +454,7 @@ def test_penalties_of_coupled_channels(name, implementation):
     close(second[0](small), second[1](small), 3e-5)
     flat = second[0](0 * small)
     assert np.isfinite(flat).all()
-    # Far below its scale, a penalty is c times a square.
+    # For differences far below delta, a penalty is a multiple of the square.
     curvature = 0 if name == "l1" else 1 / 0.7
     assert flat[0, 0, 0, 0, 0, 0, 0, 0] == pytest.approx(2 * curvature)
 
@@ -467,7 +467,7 @@ def test_coupled_channels_that_are_not_finite(what, implementation):
     ours = functools.partial(coupled, implementation=implementation)
     (_, value), derivatives = values_and_derivatives(ours, image, 0.7)
     assert not np.isfinite(value).any()
-    # It, what it is the next pixel of, and what shares a length with one of these.
+    # The pixel, its predecessors, and the pixels that share a gradient norm with them.
     bad = np.zeros((6, 30), bool)
     bad[2, 4:7] = bad[1:4, 5] = bad[1, 6] = bad[3, 4] = True
     found = ~np.isfinite(np.asarray(derivatives[0][0]))
@@ -492,7 +492,7 @@ def test_vmap_over_coupled_channels(implementation):
 
 
 @both
-def test_a_tie_beside_an_edge(implementation):
+def test_equal_neighbors_beside_an_edge(implementation):
     image = np.float32([0, 0, 2, 2, 1]).reshape(1, 1, 5, 1)
     derivative = jax.grad(lambda i: tv(i, implementation=implementation).sum())(image)
     assert derivative.ravel().tolist() == [0, -1, 1, 1, -1]
@@ -532,7 +532,7 @@ def test_sums_of_large_numbers_do_not_overflow(dtype, implementation):
     close(tv(jnp.asarray(image), implementation=implementation), value, 1e-4)
 
 
-# Where None computes, and in how much memory.
+# The implementation chosen by None, and its memory.
 
 
 def compiled(function, *given):
@@ -575,7 +575,7 @@ def test_sharded_images(spec, mode, implementation):
 
 @of_a_cpu
 @pytest.mark.parametrize("function", [tv, value_and_derivative])
-def test_on_one_cpu_none_is_by_rows(function):
+def test_none_is_xla_cpu_on_one_cpu(function):
     image = jax.ShapeDtypeStruct((4, 40, 200, 3), "float32")
     with_ones = " dot("
     assert with_ones in compiled(function, image).as_text()
@@ -588,7 +588,7 @@ def mean_and_derivative(image):
 
 
 @pytest.mark.parametrize("function", [tv, value_and_derivative, mean_and_derivative])
-def test_nothing_is_stored_on_the_way(shipped_sums, function):
+def test_no_image_is_stored(shipped_sums, function):
     image = jax.ShapeDtypeStruct((4, 256, 256, 3), "float32")
     memory = compiled(function, image).memory_analysis()
     assert memory.temp_size_in_bytes < 0.05 * image.size * 4
@@ -599,7 +599,7 @@ def test_a_sum_of_many_rows(shipped_sums):
     close(tv(image, implementation="xla_cpu"), wide_sums(image, (1, 2))[0])
 
 
-def test_rows_refuse_a_sharded_image_and_symbolic_shapes():
+def test_xla_cpu_refuses_sharded_images_and_symbolic_shapes():
     image = sharded(random_array((8, 4, 5, 3), "float32"), P("x"), AxisType.Explicit)
     with pytest.raises(NotImplementedError, match="would gather an image"):
         tv(image, implementation="xla_cpu")
@@ -615,12 +615,12 @@ def test_penalties_at_zero():
 
 
 def slopes(differences, parameters):
-    """A penalty whose derivative is not 0 at 0, which the definition allows."""
+    """A penalty whose derivative is not 0 at 0, as the engine allows."""
     return functools.reduce(jnp.add, [parameters[0] * d for d in differences[0]])
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4, 30, 5), (2, 3, 4, 5, 3)])
-def test_flux_does_not_cross_the_border(shape):
+def test_no_flux_crosses_the_border(shape):
     image, weight = (random_array(shape, "float32", seed) for seed in (0, 1))
 
     def loss(image):

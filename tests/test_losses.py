@@ -1,4 +1,4 @@
-"""Every loss: its values and derivatives, its masks, and what it refuses."""
+"""Every loss: values, derivatives, masks, transformations and errors."""
 
 import functools
 
@@ -66,10 +66,10 @@ OPTIONS = {
 }
 TABLE = [(name, options) for name, table in OPTIONS.items() for options in table]
 
-# The losses, and those options that make another computation of one.
+# The losses, with the options that change what is computed.
 KINDS = [*((name, {}) for name in ARRAYS), ("edge_aware_smoothness", {"order": 2})]
 
-# Where a back end may be asked for.
+# The losses that have `implementation`.
 WAYS = {
     name: [{"implementation": way} for way in ("xla", "xla_cpu")]
     for name in ARRAYS
@@ -82,7 +82,7 @@ every_option = pytest.mark.parametrize(("name", "options"), TABLE, ids=str)
 
 
 def arrays(name, shape=SHAPE, dtype="float32"):
-    """What a loss takes; a guide has channels of its own."""
+    """The arrays of a loss; a guide has another number of channels."""
     guided = name == "edge_aware_smoothness"
     shapes = [shape, (*shape[:-1], 2) if guided else shape][: ARRAYS[name]]
     given = [random_array(s, dtype, seed) for seed, s in enumerate(shapes)]
@@ -92,7 +92,7 @@ def arrays(name, shape=SHAPE, dtype="float32"):
 
 
 def mask(shape=SHAPE, channels=None):
-    """Of random pixels; none of the second image."""
+    """A mask of random pixels, empty for the second image."""
     shape = (*shape[:-1], channels or shape[-1])
     valid = np.random.default_rng(7).random(shape) < 0.7
     valid[1] = False
@@ -145,7 +145,7 @@ def test_values_of_shapes(name, options, shape, axes):
 
 @every_loss
 def test_values_of_one_channel(name):
-    """Where coupled channels are none, and one mean is that of an image."""
+    """With one channel, coupling changes nothing, and a guide needs no mean."""
     given, where = arrays(name, (3, 6, 7, 1)), mask((3, 6, 7, 1))
 
     @jax.jit
@@ -188,7 +188,7 @@ def test_dtypes(name, options, dtype):
 
 
 @every_loss
-def test_integers_are_taken_as_float32(name):
+def test_integers_are_converted_to_float32(name):
     given = [np.abs(10 * a).astype("uint8") for a in arrays(name)]
     ours, expected = both(name, given, {})
     assert ours.dtype == "float32"
@@ -197,7 +197,7 @@ def test_integers_are_taken_as_float32(name):
 
 @pytest.mark.parametrize("name", [name for name in ARRAYS if ARRAYS[name] == 2])
 def test_two_dtypes_are_promoted(name):
-    """In either order, to one that holds both; whole numbers to that of floats."""
+    """In either order; integers are promoted to the floating dtype."""
     given = arrays(name)
     for dtypes in [
         ("float32", "int32"),
@@ -223,7 +223,7 @@ def test_an_image_does_not_depend_on_the_others(name, masked):
     close(getattr(losses, name)(*twice, **options), np.concatenate([once] * 2))
 
 
-def test_the_mean_does_not_depend_on_the_resolution():
+def test_the_mean_is_independent_of_the_resolution():
     rows = np.linspace(0, 1, 201, dtype="float32")[:, None, None]
     ramp = np.broadcast_to(rows, (201, 30, 1))
     one = losses.total_variation(ramp[None]) * 200
@@ -239,9 +239,9 @@ def test_the_mean_does_not_depend_on_the_resolution():
     ids=str,
 )
 def test_derivatives(name, options, way):
-    """Image by image along a random direction, by central differences."""
+    """Against central differences along a random direction, for each image."""
     options = options | {"where": mask()}
-    weights = np.arange(1.0, 4)  # of the images, in what is differentiated
+    weights = np.arange(1.0, 4)  # of the images, in the differentiated sum
 
     @jax.jit
     def derivatives(*given):
@@ -283,7 +283,7 @@ def test_derivatives(name, options, way):
     ],
 )
 @pytest.mark.parametrize("masked", [False, True])
-def test_derivatives_by_an_option(name, option, options, masked):
+def test_derivatives_in_an_option(name, option, options, masked):
     options = options | {"where": mask() if masked else None}
     given = arrays(name)
 
@@ -300,8 +300,8 @@ def test_derivatives_by_an_option(name, option, options, masked):
 
 @pytest.mark.parametrize("implementation", ["xla", "xla_cpu"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
-def test_a_derivative_along_a_direction_is_a_sum_in_float32(dtype, implementation):
-    """Of products that have more digits than the dtype, or that it does not hold."""
+def test_directional_derivatives_are_accumulated_in_float32(dtype, implementation):
+    """The products need more digits or a larger range than the dtype of the image."""
     image = random_array(SHAPE, dtype)
     direction = random_array(SHAPE, dtype, seed=1) * np.asarray(2**14, dtype)
 
@@ -320,8 +320,8 @@ def test_a_derivative_along_a_direction_is_a_sum_in_float32(dtype, implementatio
 
 @pytest.mark.parametrize("implementation", ["xla", "xla_cpu"])
 @pytest.mark.parametrize("options", [{"isotropic": True}, {"channel_coupling": True}])
-def test_second_derivatives_of_lengths_of_any_size(options, implementation):
-    """Of an image s x along s v they are s times those of x along v."""
+def test_second_derivatives_of_norms_of_any_magnitude(options, implementation):
+    """Those of the image s x along s v are s times those of x along v."""
     image, direction = (random_array(SHAPE, "float32", seed) for seed in (0, 1))
     options = options | {"reduction": "sum"}
 
@@ -344,7 +344,7 @@ def test_second_derivatives_of_lengths_of_any_size(options, implementation):
 
 
 @every_option
-def test_a_constant_image_is_left_alone(name, options):
+def test_constant_images_have_zero_derivative(name, options):
     given = [np.full((1, 2, 3, 2), 0.3, "float32")] * ARRAYS[name]
 
     def loss(image):
@@ -356,7 +356,7 @@ def test_a_constant_image_is_left_alone(name, options):
 
 @pytest.mark.parametrize("penalty", ["l1", "charbonnier"])
 @pytest.mark.parametrize("implementation", ["xla", "xla_cpu"])
-def test_second_differences_leave_ramps_alone(penalty, implementation):
+def test_second_differences_of_ramps_have_zero_derivative(penalty, implementation):
     rows, columns = np.indices((6, 7), "float32")
     ramp = np.stack([3 * rows - 2 * columns, 5 - columns], -1)[None]
     _, guide = arrays("edge_aware_smoothness", ramp.shape)
@@ -378,7 +378,7 @@ def test_second_differences_leave_ramps_alone(penalty, implementation):
 
 
 @every_option
-def test_what_is_invalid_reaches_nothing(name, options):
+def test_invalid_pixels_have_no_influence(name, options):
     valid = mask(channels=1)
     given = arrays(name)
     wild = [
@@ -422,7 +422,7 @@ def test_a_difference_of_a_valid_and_an_invalid_pixel_does_not_count(name):
 
 
 @pytest.mark.parametrize("axes", [(1, 2), (2,)])
-def test_an_edge_counts_if_all_pixels_that_it_is_made_of_are_valid(axes):
+def test_edges_count_if_all_their_pixels_are_valid(axes):
     shape = (1, 20, 21, 2)
     given, valid = arrays("laplacian_edge", shape), np.ones(shape, bool)
     valid[0, 9, 9] = valid[0, 0, 1, 1] = False
@@ -444,8 +444,8 @@ def test_an_edge_counts_if_all_pixels_that_it_is_made_of_are_valid(axes):
 
 
 @pytest.mark.parametrize(("column", "edges"), [(9, range(6, 13)), (8, range(4, 13))])
-def test_which_edges_are_made_of_a_pixel(column, edges):
-    """In its row, the even ones up to 4 pixels off, and the odd ones up to 3."""
+def test_the_edges_that_depend_on_a_pixel(column, edges):
+    """Those at even positions up to 4 pixels away, at odd ones up to 3."""
     given = arrays("laplacian_edge", (1, 20, 21, 1))
     valid = np.ones((1, 20, 21, 1), bool)
     valid[0, 9, column] = False
@@ -556,7 +556,7 @@ def test_vmap_over_and_beside_a_sharded_axis(name, options):
 
 
 @pytest.mark.parametrize("name", WAYS)
-def test_rows_are_refused_where_they_are_explicitly_sharded(name):
+def test_xla_cpu_refuses_explicitly_sharded_images(name):
     mesh = mesh_of(AxisType.Explicit, x=8)
     sharding = NamedSharding(mesh, P(None, "x"))
     placed = [jax.device_put(a, sharding) for a in arrays(name, (1, 16, 6, 3))]
@@ -581,7 +581,7 @@ def test_export_with_symbolic_shapes(name, options):
         close(derivative, value_and_derivative(*given)[1])
 
 
-# What is refused.
+# Errors.
 
 
 def refused(error, match, name, *given, **options):
@@ -590,7 +590,7 @@ def refused(error, match, name, *given, **options):
 
 
 @every_loss
-def test_refusals_of_every_loss(name):
+def test_errors_of_every_loss(name):
     given = arrays(name)
     first = r"(image|predictions|field)"
 
@@ -599,20 +599,20 @@ def test_refusals_of_every_loss(name):
 
     no(ValueError, "reduction must be one of 'mean'", *given, reduction="max")
     for axes in [(0, 1), (1, 1), (1, -3), (4,), (-5,), ()]:
-        no(ValueError, f"axes must be different axes of {first}", *given, axes=axes)
+        no(ValueError, f"axes must be distinct axes of {first}", *given, axes=axes)
     no(TypeError, "where must be bool, got float32", *given, where=given[0])
     no(ValueError, "where must broadcast to", *given, where=mask()[..., 0])
     for axes in ("12", (1.0, 2), None):
         no(TypeError, "axes must be an integer or a sequence", *given, axes=axes)
     one = [a[0] for a in given]
-    no(ValueError, rf"of one image \[H, W, C\] pass {first}\[None\]", *one)
+    no(ValueError, rf"for one image \[H, W, C\], pass {first}\[None\]", *one)
     no(TypeError, "must be real, got complex", *[a.astype("complex64") for a in given])
     no(TypeError, f"{first} must be an array, got 'photo.png'", "photo.png", *given[1:])
     line = [np.ones(3, "float32")] * len(given)
-    no(ValueError, rf"of one signal pass {first}\[None, :, None\]", *line)
+    no(ValueError, rf"for one signal, pass {first}\[None, :, None\]", *line)
 
 
-def test_numbers_of_numpy_are_numbers():
+def test_numpy_scalars_are_accepted():
     pair = arrays("gradient_matching")
     for name, options, alike in (
         ("gradient_matching", {"scales": np.int64(2)}, {"scales": 2}),
@@ -628,7 +628,7 @@ def test_numbers_of_numpy_are_numbers():
 
 
 @pytest.mark.parametrize("name", WAYS)
-def test_refusals_of_implementations(name):
+def test_errors_of_implementations(name):
     def no(error, match, way):
         refused(error, match, name, *arrays(name), implementation=way)
 
@@ -636,7 +636,7 @@ def test_refusals_of_implementations(name):
     no(NotImplementedError, "'xla' or 'xla_cpu'", "pallas_tpu")
 
 
-def test_refusals_of_one_loss():
+def test_errors_of_single_losses():
     one = np.ones((1, 4, 5, 3), "float32")
     other = np.ones((1, 4, 6, 3), "float32")
     refused(
@@ -658,7 +658,7 @@ def test_refusals_of_one_loss():
     for scales in (0, 2.7, True, 32, jnp.ones(1, int)):
         refused(
             ValueError,
-            "scales must be a whole number of at least 1",
+            "scales must be an integer from 1 to 31",
             "gradient_matching",
             one,
             one,
@@ -751,7 +751,7 @@ def test_total_variation_of_complex_numbers():
 
 @pytest.mark.parametrize("rank", [0, 1, 2, 5])
 def test_total_variation_refuses_other_ranks(rank):
-    with pytest.raises(ValueError, match=f"4 axes.* or 3.* got {rank} in shape"):
+    with pytest.raises(ValueError, match=f"rank 4.* or rank 3.* got rank {rank} with"):
         jig.total_variation(np.ones((2,) * rank, "float32"))
 
 
@@ -774,7 +774,7 @@ PICTURES = np.stack(
 
 
 def small(output):
-    """What keeps an output whose differences alone count from drifting away."""
+    """A small penalty, as the losses do not determine the mean of the output."""
     return 1e-3 * jnp.mean(output**2)
 
 
@@ -804,12 +804,12 @@ TRAINED = {
 }
 
 
-def test_every_loss_is_trained_on():
+def test_every_loss_is_trained():
     assert {name.split(",")[0] for name in TRAINED} == ARRAYS.keys()
 
 
 @pytest.mark.parametrize("name", TRAINED)
-@jax.numpy_dtype_promotion("standard")  # which optax needs
+@jax.numpy_dtype_promotion("standard")  # required by optax
 def test_a_network_trains(name):
     model = nnx.Conv(3, 3, (3, 3), rngs=nnx.Rngs(0))
     definition, parameters = nnx.split(model)
@@ -828,9 +828,7 @@ def test_a_network_trains(name):
 
     values = []
     state = optimizer.init(parameters)
-    for _ in range(
-        16
-    ):  # the aligned loss, which no scale of the output changes, is slow
+    for _ in range(16):  # the aligned loss, which is invariant to scale, is slow
         parameters, state, value = step(parameters, state)
         values.append(float(value))
     assert np.isfinite(values).all()
@@ -838,9 +836,9 @@ def test_a_network_trains(name):
     assert values[-1] < 0.99 * values[0]
 
 
-def test_channel_coupling_leaves_the_channels_alone():
+def test_channel_coupling_excludes_the_channel_axis():
     image = np.ones((2, 3, 4, 2), "float32")
-    with pytest.raises(ValueError, match="axes must leave the last axis"):
+    with pytest.raises(ValueError, match="axes must not include the last axis"):
         losses.total_variation(image, channel_coupling=True, axes=(1, -1))
     empty = losses.total_variation(image[..., :0], channel_coupling=True)
     np.testing.assert_array_equal(empty, 0)

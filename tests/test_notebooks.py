@@ -1,4 +1,4 @@
-"""The notebooks run, and are committed as they ran, without traces of where."""
+"""The notebooks run, and are committed as they ran, without local paths."""
 
 import platform
 import re
@@ -20,7 +20,7 @@ def code_cells(notebook):
 
 
 def texts(output):
-    """What an output says in words: its pictures are no text."""
+    """The texts of an output, without its pictures."""
     if output.output_type == "stream":
         return [output.text]
     if output.output_type == "error":
@@ -34,9 +34,9 @@ def test_there_are_notebooks():
 
 @each_notebook
 def test_runs(path, tmp_path, monkeypatch):
-    # The kernel is this interpreter, whatever "python3" is elsewhere.
+    # Use this interpreter as the kernel, whatever kernel "python3" is installed.
     write_kernel_spec(tmp_path / "kernels" / "python3")
-    monkeypatch.delenv("XLA_FLAGS")  # as a reader would run it
+    monkeypatch.delenv("XLA_FLAGS")  # as for a reader
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     notebook = nbformat.read(path, as_version=4)

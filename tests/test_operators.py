@@ -23,7 +23,7 @@ KERNEL_DTYPES = ["float32", "bfloat16"]
 
 
 def assert_same(ours, wide, dtype):
-    """`ours` is the exact result of the oracle, rounded to `dtype`."""
+    """Asserts that `ours` is the exact result of the oracle, rounded to `dtype`."""
     assert ours.dtype == jnp.dtype(dtype)
     assert ours.shape == wide.shape
     if jnp.issubdtype(dtype, jnp.inexact):
@@ -58,7 +58,7 @@ def test_dtypes(dtype):
         dy, dx = jig.image_gradients(jnp.asarray(image))
         for one, wide in zip((dy, dx), oracle.image_gradients(image), strict=True):
             assert_same(one, wide, held)
-        if dtype in UNSIGNED:  # and nothing has wrapped around
+        if dtype in UNSIGNED:  # nothing wraps around
             np.testing.assert_array_equal(
                 oracle.wide(dy), oracle.image_gradients(image)[0]
             )
@@ -81,7 +81,7 @@ def test_dtype_option(dtype):
             assert_same(one, wide, dtype)
 
 
-def test_modular_arithmetic_is_a_choice():
+def test_modular_arithmetic_is_an_option():
     image = np.array([10, 5], "uint8").reshape(1, 1, 2, 1)
     assert jig.image_gradients(image)[1].ravel().tolist() == [-5, 0]
     assert jig.image_gradients(image, dtype=image.dtype)[1].ravel().tolist() == [251, 0]
@@ -89,7 +89,7 @@ def test_modular_arithmetic_is_a_choice():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("at", [(0, 0), (2, 3), (4, 3), (4, 5), (2, 5), (0, 5)])
-def test_a_pixel_that_is_not_finite_stays_in_its_differences(implementation, value, at):
+def test_nan_and_infinity_reach_only_their_differences(implementation, value, at):
     clean = random_array((1, 5, 6, 1), "float32")
     image = clean.copy()
     image[0, *at, 0] = value
@@ -111,7 +111,7 @@ def test_a_pixel_that_is_not_finite_stays_in_its_differences(implementation, val
         )
 
 
-def test_the_border_of_the_pair_does_not_count(implementation):
+def test_the_divergence_ignores_the_last_row_and_column(implementation):
     dy, dx = (random_array((1, 5, 6, 2), "float32", seed) for seed in (0, 1))
     expected = jig.divergence((dy, dx), implementation=implementation)
     dy[:, -1], dx[:, :, -1] = np.nan, np.inf
@@ -121,7 +121,7 @@ def test_the_border_of_the_pair_does_not_count(implementation):
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
 def test_the_masks_of_other_platforms(monkeypatch, platform):
-    """They are others on a GPU and on a TPU; here, those in the place of a CPU's."""
+    """GPU and TPU use other masks; a CPU computes with these here."""
 
     def elsewhere(*operands, default, **platforms):
         return platforms.get(platform, default)(*operands)

@@ -1,4 +1,4 @@
-"""Second derivatives of every public function: at ties, and away from them."""
+"""Second derivatives of every public function, also where neighbors are equal."""
 
 import functools
 
@@ -22,12 +22,12 @@ def inner(a, b):
 
 
 def along(function, x, v):
-    """The derivative along a direction, forward."""
+    """The derivative along a direction, in forward mode."""
     return jax.jvp(function, (x,), (v,))[1]
 
 
 def second_derivatives(function, x, v, w):
-    """v' H w, four times: each mode over each."""
+    """v' H w in four ways: each mode of differentiation over each."""
     gradient = jax.grad(function)
     return [
         inner(along(gradient, x, v), w),
@@ -39,7 +39,7 @@ def second_derivatives(function, x, v, w):
 
 
 def check_second_order(function, points):
-    """The modes agree, and the chain rule and the product rule hold, at such points."""
+    """Asserts that the modes agree, and the chain and product rules, at the points."""
 
     def other(x):
         return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(x))
@@ -77,7 +77,7 @@ KINDS = ("ties", "normal")
 
 
 @pytest.mark.parametrize("call", CALLS, ids=str)
-def test_second_derivatives_by_arrays_and_parameters(call):
+def test_second_derivatives_in_arrays_and_parameters(call):
     def function(x):
         return call.weighted(x[0], **x[1])
 
@@ -87,7 +87,7 @@ def test_second_derivatives_by_arrays_and_parameters(call):
         check_second_order(function, [(arrays, parameters) for arrays in given])
 
 
-def test_second_derivatives_by_complex_pixels():
+def test_second_derivatives_in_complex_pixels():
     (call,) = [c for c in CALLS if c.name == "total_variation"]
 
     def function(parts):
@@ -99,7 +99,7 @@ def test_second_derivatives_by_complex_pixels():
 
 
 def test_hessian_of_a_function_of_total_variation_at_ties():
-    """Of (Σ|d|)² it is 2 g g', with g = 0 where neighbors are equal."""
+    """That of (Σ|d|)² is 2 g g', with g = 0 where neighbors are equal."""
     image = np.float32([1, 1, 3, 3, 2]).reshape(1, 1, 5, 1)
     hessian = jax.hessian(lambda x: jnp.sum(jig.total_variation(x) ** 2))(image)
     slopes = np.float32([0, -1, 1, 1, -1])  # of the sum of |0|, |2|, |0| and |-1|
@@ -109,7 +109,7 @@ def test_hessian_of_a_function_of_total_variation_at_ties():
 @pytest.mark.parametrize("implementation", ["xla", "xla_cpu", None])
 @pytest.mark.parametrize("alpha", [1, 1.5, 2, 3])
 def test_derivatives_of_a_power_at_zero(alpha, implementation):
-    """Of |x|^α at x = 0: those that exist are the formula's, and others are 0."""
+    """Derivatives of |x|^α at 0 are those of the formula if they exist, else 0."""
     targets = np.float32([0, 1, 3, 7]).reshape(1, 1, 4, 1)
     loss = functools.partial(
         losses.gradient_difference,

@@ -1,4 +1,4 @@
-"""The pages that people read: what they say is run, and their figures are measured."""
+"""The documentation: its code is run, and its figures are the measured ones."""
 
 import json
 import math
@@ -23,9 +23,11 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 
 def rows(page, header):
-    """The cells of the table under that header, row by row."""
+    """The rows of cells of the table with this header."""
     table = page.split(header)[1].split("\n\n")[0]
-    lines = table.splitlines()[2:]  # the rest of the header, and the line below it
+    lines = table.splitlines()[
+        2:
+    ]  # without the rest of the header and the line below it
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
 
 
@@ -47,13 +49,13 @@ def test_every_block_of_python_is_a_doctest(page):
 
 
 @each_page
-def test_links_lead_somewhere(page):
+def test_links_are_not_broken(page):
     for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         if not link.startswith("http"):
             assert (page.parent / link).exists(), link
 
 
-# Of the shapes in the table, one image of which all others are made.
+# For each shape in the table, one image of which the array consists.
 IMAGE = np.random.default_rng(0).random((5, 6, 3), np.float32)
 SIZES = {"B": 2, "H": 5, "W": 6, "C": 3, "D": 4, "T": 4}
 
@@ -64,7 +66,7 @@ SIZES = {"B": 2, "H": 5, "W": 6, "C": 3, "D": 4, "T": 4}
     ids=lambda row: row[0].strip("*"),
 )
 def test_the_calls_for_each_shape(row):
-    """Each is that of the image, for all images in the array; a volume's first is 0."""
+    """Each call gives the gradient of every image; along a volume's depth it is 0."""
     letters = re.findall(r"\w", row[1])
     image = IMAGE if "C" in letters else IMAGE[..., 0]
     if letters[-2:] == ["H", "W"] and "C" in letters:
@@ -94,7 +96,7 @@ def test_the_calls_for_each_shape(row):
 
 
 def times(shape, work, kind="value", results=RESULTS):
-    """Milliseconds by who measured them, as the benchmark recorded them."""
+    """Milliseconds by implementation, as recorded by the benchmark."""
     cases = [c for c in results["cases"] if c["dtype"] == "float32"]
     (case,) = [c for c in cases if c["shape"] == shape]
     return {
@@ -105,7 +107,7 @@ def times(shape, work, kind="value", results=RESULTS):
 
 
 def rounded(ms):
-    """To two digits, and at most two decimals."""
+    """The number with two significant digits, and at most two decimals."""
     return f"{ms:.{2 if ms < 1 else 1 if ms < 10 else 0}f}"
 
 
@@ -194,7 +196,7 @@ def test_the_losses_on_an_h200():
     assert {name: figures for name, *figures, _ in told} == lost
 
 
-def test_the_figures_are_of_the_machine_that_the_pages_name():
+def test_the_pages_name_the_machine_of_the_figures():
     assert RESULTS["machine"]["cores"] == 2
     assert RESULTS["versions"]["jax"]["jax"].startswith("0.12.")
     assert H200_RESULTS["versions"]["jax"]["jax"] == "0.11.2"

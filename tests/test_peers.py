@@ -1,7 +1,7 @@
-"""The same numbers as kornia and torchmetrics: values, and derivatives at ties too.
+"""Values and derivatives equal those of kornia and torchmetrics, also at ties.
 
-Once against their answers, which are recorded beside this file, and once, where they
-are installed, against themselves.
+The tests compare with recorded answers, and with the libraries themselves where they
+are installed.
 """
 
 import importlib.util
@@ -27,7 +27,7 @@ def total_variation_of_channels(image, _):
 
 
 def edges(image, other):
-    """Theirs does not subtract the scale."""
+    """Theirs does not subtract delta."""
     return [(losses.laplacian_edge(image, other) + 1e-3).mean()]
 
 
@@ -43,7 +43,7 @@ OURS = {
 
 @pytest.fixture(params=["recorded", "live"])
 def answer(request):
-    """What a peer answers to one of `record.KINDS` of images, by its name."""
+    """The answer of a peer, by name, for one of `record.KINDS` of images."""
     if request.param == "recorded":
         return record.load
     missing = [p for p in record.PEERS if importlib.util.find_spec(p) is None]
@@ -65,7 +65,7 @@ def test_same_answers(answer, name, kind):
     def total(*pair):
         return sum((record.weights(v.shape) * v).sum() for v in OURS[name](*pair))
 
-    # Of the same sums in another order: a few steps of rounding.
+    # The same sums in another order differ by a few rounding errors.
     close = {"rtol": 1e-5, "atol": 1e-6}
     for ours, theirs in zip(OURS[name](*given), values, strict=True):
         assert ours.shape == theirs.shape

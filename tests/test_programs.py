@@ -1,7 +1,7 @@
-"""The programs for a CPU: what they store, and how often they compute it.
+"""Programs for a CPU: the images that they store, and the operations they repeat.
 
-They are counted, not timed. Each bound is what an optimization barrier is there for:
-without it, XLA stores more, or computes more often, than the bound.
+Nothing is timed. Each bound is kept by an optimization barrier: without it, XLA stores
+more, or evaluates an operation more often.
 """
 
 import functools
@@ -19,7 +19,7 @@ import jax_imgrad as jig
 from jax_imgrad import losses
 from jax_imgrad._backends.xla_cpu import _sums
 
-# Before, XLA for CPU removed the barriers first, and fused what they had kept apart.
+# Earlier versions of XLA for CPU removed the barriers before they fused operations.
 NEW = jax.__version_info__ >= (0, 11, 1)
 barriers_hold = pytest.mark.skipif(not NEW, reason="XLA for CPU ignores barriers")
 pytestmark = of_a_cpu
@@ -44,7 +44,7 @@ def masked(image):
 
 
 def mean_of(loss):
-    """The mean over the images, and its derivative by the first argument."""
+    """The mean over the images, and its derivative in the first argument."""
     return jax.value_and_grad(lambda *images: loss(*images).mean())
 
 
@@ -61,7 +61,7 @@ def compiled(function, shape, images=1):
 
 
 def temporaries(program, shape):
-    """As many as so many images."""
+    """The size of the temporaries, in images."""
     return program.memory_analysis().temp_size_in_bytes / (4 * math.prod(shape))
 
 
@@ -75,7 +75,7 @@ def test_evaluations_are_counted_for_each_index():
     assert programs.evaluations(program, "abs") == 5 * 8 * 2
 
 
-# The images of temporaries; all but a few hundredths of them are whole images.
+# The function, its input, the number of inputs, and the limit in images.
 STORED = {
     "laplacian_edge": (losses.laplacian_edge, IMAGES, 2, 5.1),
     "its derivative": (mean_of(losses.laplacian_edge), IMAGES, 2, 5.1),
@@ -92,18 +92,18 @@ STORED = {
 
 @barriers_hold
 @pytest.mark.parametrize("name", STORED)
-def test_little_is_stored(name):
+def test_temporaries_are_few(name):
     function, shape, images, most = STORED[name]
     assert temporaries(compiled(function, shape, images), shape) <= most
 
 
 def test_the_flux_of_a_masked_loss_is_not_stored():
-    """But computed twice. JAX 0.10 stores a part of the masks."""
+    """It is computed twice instead. JAX 0.10 stores a part of the masks."""
     most = 1.6 if NEW else 2.5
     assert temporaries(compiled(mean_of(masked), IMAGES), IMAGES) <= most
 
 
-# How often an operation is evaluated, for each number of the images.
+# The number of evaluations of an operation per element of the images.
 COMPUTED = {
     "a Gaussian by the definition": (
         functools.partial(GAUSSIAN, implementation="xla"),
@@ -127,7 +127,7 @@ COMPUTED = {
 
 @barriers_hold
 @pytest.mark.parametrize("name", COMPUTED)
-def test_nothing_is_computed_for_each_neighbor(name):
+def test_operations_are_not_repeated_for_each_neighbor(name):
     function, shape, images, operation, most = COMPUTED[name]
     times = programs.evaluations(compiled(function, shape, images), operation)
     assert 0 < times / math.prod(shape) <= 1.01 * most
@@ -135,22 +135,22 @@ def test_nothing_is_computed_for_each_neighbor(name):
 
 @barriers_hold
 def test_a_loop_of_a_sum_adds_up_few_terms():
-    """A loop over more of them at once was measured to take longer."""
+    """Loops with more terms were measured to be slower."""
     program = compiled(losses.total_variation, IMAGES)
     terms = [fusion.count("abs") for fusion in programs.fusions(program)]
     assert 0 < max(terms) <= 2 * _sums._TERMS  # a difference along each axis
 
 
 @barriers_hold
-def test_channels_are_set_apart_before_their_weight():
-    """Else its loop picks each channel from among the others."""
+def test_channels_are_split_before_they_are_weighted():
+    """Otherwise the loop gathers each channel from the interleaved image."""
     program = compiled(mean_of(COUPLED), IMAGES)
     loops = [f.sizes for f in programs.fusions(program) if f.count("rsqrt")]
     (sizes,) = loops
     assert sizes[: IMAGES[-1]] == [math.prod(IMAGES[:-1])] * IMAGES[-1]
 
 
-# How many copies there are, also of JAX 0.10.
+# The limits of the number of copies: of newer versions, and of JAX 0.10.
 COPIED = {
     "a stencil": (SOBEL5, GRAY, 1, 0, 2),
     "its derivative": (squares_of(SOBEL), IMAGES, 1, 0, 1),

@@ -1,4 +1,4 @@
-"""Every public function in few bits, and of numbers that are very large or small."""
+"""Every public function in 16-bit dtypes, and for very large and small numbers."""
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +13,10 @@ LARGE = (1, 1024, 1024, 1)
 
 
 def steps_apart(got, expected):
-    """How many numbers of a dtype of 16 bits lie between the two, at most.
+    """The largest distance of two arrays, counted in numbers of a 16-bit dtype.
 
-    But not where they differ by a rounding in float32 of the largest of them: there
-    terms cancel.
+    Differences below a float32 rounding error of the largest number are ignored: they
+    are due to cancellation.
     """
 
     def place(x):
@@ -33,7 +33,7 @@ def steps_apart(got, expected):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("call", CALLS, ids=str)
 def test_rounded_once_from_float32(call, dtype):
-    """Of a million pixels; and a loss is scaled up, as for training in float16."""
+    """For a million pixels; losses are scaled up, as in float16 training."""
 
     @jax.jit
     def both(draws, *given):
@@ -69,7 +69,7 @@ def test_rounded_once_from_float32(call, dtype):
 @pytest.mark.parametrize(
     "call", [c for c in CALLS if c.arrays == 2 and "losses" in c.name], ids=str
 )
-def test_integers_beside_few_bits_are_float32(call, floats, integers):
+def test_integers_beside_16_bit_floats_are_float32(call, floats, integers):
     depth = np.random.default_rng(0).integers(0, 65536, (1, 4, 5, 2)).astype(integers)
     field = jnp.asarray(np.random.default_rng(1).normal(size=depth.shape)).astype(
         floats
@@ -88,7 +88,7 @@ POWERS = (-100, -66, -33, 33, 66, 100)  # about 1e-30 to 1e30
 
 @pytest.mark.parametrize("call", [c for c in CALLS if c.degree is not None], ids=str)
 def test_values_and_gradients_scale(call):
-    """Exactly by a power of two, as a penalty does whose scale is as large, too."""
+    """They scale exactly with a power of two, if delta is scaled as well."""
     given = arrays(call, (2, 5, 6, 2))
     cotangents = jax.vjp(call.function(), *given)[0]
     for way in call.ways:
@@ -120,8 +120,8 @@ def test_values_and_gradients_scale(call):
 @pytest.mark.parametrize("implementation", ["xla", "xla_cpu"])
 @pytest.mark.parametrize("penalty", ["l1", "huber", "charbonnier"])
 @pytest.mark.parametrize("coupled", [False, True])
-def test_images_of_a_batch_that_differ_in_magnitude(penalty, coupled, implementation):
-    """Each as by itself, also beside a flat one, a NaN and an infinite pixel."""
+def test_batches_of_images_of_different_magnitude(penalty, coupled, implementation):
+    """Each gives the same alone, and beside a flat image, a NaN and an infinity."""
     image = np.asarray(arrays(CALLS[0], (1, 9, 10, 3))[0])
     broken, endless = image.copy(), image.copy()
     broken[0, 4, 4], endless[0, 4, 4] = np.nan, np.inf
@@ -155,7 +155,7 @@ def test_images_of_a_batch_that_differ_in_magnitude(penalty, coupled, implementa
     assert np.isnan(values[4])
     assert not np.isfinite(values[5])
     far = np.ones((9, 10), bool)
-    far[2:7, 2:7] = False  # what has no difference in common with the pixel
+    far[2:7, 2:7] = False  # the pixels that share no difference with this one
     for i in (4, 5):
         np.testing.assert_allclose(gradients[i][far], gradient[0][far], 1e-4, 1e-6)
 
@@ -163,7 +163,7 @@ def test_images_of_a_batch_that_differ_in_magnitude(penalty, coupled, implementa
 @pytest.mark.parametrize("implementation", ["xla", "xla_cpu"])
 @pytest.mark.parametrize("penalty", ["l1", "huber", "charbonnier"])
 def test_large_and_small_differences_in_one_image(penalty, implementation):
-    """No derivative is larger than that of four differences, and no value is lost."""
+    """Derivatives are at most those of four differences; no value underflows."""
     image = np.zeros((1, 4, 64, 1), "float32")
     image[0, :, :32, 0] = np.random.default_rng(0).normal(size=(4, 32))
     image[0, :, 40:, 0] = 1e22
@@ -194,7 +194,7 @@ def test_large_and_small_differences_in_one_image(penalty, implementation):
         {"penalty": "huber", "isotropic": True},
     ],
 )
-def test_a_large_constant_is_left_alone(options, size):
+def test_a_large_constant_has_zero_derivative(options, size):
     for shape in [(1, 4, 5, 3), (1, 1, 1, 3)]:
         for scale in (1e-20, 1e-3):
 
@@ -209,7 +209,7 @@ def test_a_large_constant_is_left_alone(options, size):
 @pytest.mark.parametrize("penalty", ["l1", "charbonnier"])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_mean_normalized_fields_of_any_size(penalty, channels):
-    """Far above the 1e-7 that is added to the mean, the size makes no difference."""
+    """For means far above the added 1e-7, the loss is scale-invariant."""
     field = np.random.default_rng(0).uniform(1, 2, (1, 4, 5, channels)).astype("f4")
 
     def loss(field):
@@ -234,7 +234,7 @@ def test_mean_normalized_fields_of_any_size(penalty, channels):
 @pytest.mark.parametrize("scale", [1e-20, 1e-37, 1e20])
 @pytest.mark.parametrize("penalty", ["huber", "charbonnier"])
 @pytest.mark.parametrize("isotropic", [False, True])
-def test_a_scale_of_any_size_leaves_a_constant_alone(penalty, isotropic, scale):
+def test_constants_have_zero_derivative_for_any_delta(penalty, isotropic, scale):
     def loss(image):
         return losses.total_variation(
             image, penalty=penalty, isotropic=isotropic, delta=scale
@@ -259,7 +259,7 @@ def test_scale_and_shift_of_numbers_of_any_size(sizes):
     np.testing.assert_allclose(ours[1] / b, expected[1], 1e-5)
 
 
-def test_angles_in_few_bits_do_not_overflow_on_the_way():
+def test_16_bit_angles_do_not_overflow():
     image = np.zeros((1, 3, 3, 1), "float16")
     image[0, :, :, 0] = [[0, 0, 0], [10000, 30000, 10000], [20000, 20000, 20000]]
     options = {"operator": "sobel", "scale": "raw", "boundary": "edge"}

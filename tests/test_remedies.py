@@ -1,4 +1,4 @@
-"""Every remedy in an error message, taken to the letter, leads to the right number."""
+"""Every remedy in an error message, followed to the letter, gives the right result."""
 
 import functools
 import re
@@ -19,10 +19,10 @@ SCOPE = {"jax": jax, "jnp": jnp, "np": np, "numpy": np}
 
 
 def followed(function, given, steps, **options):
-    """The result after so many steps: each call fails with the words of its step.
+    """Calls a function, which fails, applies the remedy that it names, and so on.
 
-    A step is what a message says, word by word: an expression of an array, or an
-    option.
+    Each step lists parts of the expected message: an expression, which replaces the
+    array or option that it names, or `option=value`.
     """
     for step in steps:
         with pytest.raises((TypeError, ValueError)) as caught:
@@ -63,11 +63,11 @@ def test_ranks_of_batches_of_images(function):
         function, first, [["jax.numpy.moveaxis(image, 0, -1)[None]"]], of(COLOR[None])
     )
     row = {"image": GRAY[0]}
-    if function is jig.image_gradients:  # the other one takes two rows and more
+    if function is jig.image_gradients:  # sobel_edges needs at least two rows
         expected = of(GRAY[:1][None, ..., None])
         check(function, row, [["image[None, None, :, None]"]], expected)
     video = np.stack([COLORS, COLORS])
-    with pytest.raises(ValueError, match=r"map over more axes with jax\.vmap"):
+    with pytest.raises(ValueError, match=r"map over further axes with jax\.vmap"):
         function(video)
     for one, other in zip(
         jax.tree.leaves(jax.vmap(function)(video)),
@@ -174,6 +174,8 @@ def test_ranks_of_a_field_and_its_guide():
     check_both(*moved, [both], loss(grays, colors))
     turned = [[both[0], "axes=(-3, -2)"], both[1:]]
     check_both(*moved, turned, loss(grays, colors), axes=(-2, -1))
+    with pytest.raises(ValueError, match=r"got \(4, 3, 9\); resize guide first$"):
+        loss(colors, colors[:, :3])
 
 
 @pytest.mark.parametrize(
@@ -194,12 +196,15 @@ def test_shapes_of_masks(function, arrays):
 
     check_mask(valid, "where[..., None]")
     check_mask(valid[:, None], "jax.numpy.moveaxis(where, 1, -1)")
-    with pytest.raises(TypeError, match="write where > 0") as caught:
-        function(*[COLORS] * arrays, where=valid[..., None].astype("float32"))
-    where = valid[..., None].astype("float32")
-    words = str(caught.value).rpartition("write ")[2]
-    ours = function(*[COLORS] * arrays, where=eval(words, {"where": where}))
-    np.testing.assert_array_equal(ours, expected)
+    for dtype, largest in [("float32", 1), ("uint8", 255), ("int32", 1)]:
+        where = valid[..., None].astype(dtype) * np.array(largest, dtype)
+        with pytest.raises(
+            TypeError, match="pass a bool array, for example "
+        ) as caught:
+            function(*[COLORS] * arrays, where=where)
+        words = str(caught.value).rpartition("for example ")[2]
+        ours = function(*[COLORS] * arrays, where=eval(words, {"where": where}))
+        np.testing.assert_array_equal(ours, expected)
 
 
 def test_shapes_of_parameters():
@@ -217,7 +222,7 @@ def test_shapes_of_parameters():
         check(loss, given, steps, np.concatenate(expected), delta=delta, **options)
 
 
-def test_what_is_no_array():
+def test_arrays_of_other_kinds():
     def tv(image):
         return losses.total_variation(image)
 
@@ -232,14 +237,23 @@ def test_what_is_no_array():
         np.ma.getdata(masked), where=~np.ma.getmaskarray(masked)
     )
     np.testing.assert_array_equal(ours, expected)
-    with pytest.raises(TypeError, match=r"convert it with numpy\.asarray"):
+    words = "convert it with numpy.asarray(image)"
+    with pytest.raises(TypeError, match=re.escape(words)):
         tv(COLORS.tolist())
     np.testing.assert_allclose(tv(np.asarray(COLORS.tolist())), tv(COLORS), 1e-6)
-    cast = r"convert it with image\.astype\('float32'\)"
-    for strange in (COLORS.astype(object), jnp.asarray(COLORS, "float8_e4m3fn")):
-        with pytest.raises(TypeError, match=cast):
+    bytes_ = (255 * COLORS).astype("uint16")
+    for strange, dtype in [
+        *[(COLORS.astype(kind), "float32") for kind in (object, "U32", "S32", ">f4")],
+        (jnp.asarray(COLORS, "float8_e4m3fn"), "float32"),
+        (bytes_.astype(">u2"), "uint16"),
+    ]:
+        words = f"convert it with image.astype({dtype!r})"
+        with pytest.raises(TypeError, match=re.escape(words)):
             tv(strange)
-        tv(strange.astype("float32"))
+        converted = strange.astype(dtype)
+        plain = bytes_ if dtype == "uint16" else COLORS
+        rtol = 0.2 if "float8" in str(strange.dtype) else 1e-6  # which has 4 bits
+        np.testing.assert_allclose(tv(converted), tv(plain), rtol)
     with pytest.raises(TypeError, match=r"image must be real.*image\.real or abs"):
         tv(COLORS + 1j)
     tv((COLORS + 1j).real), tv(abs(COLORS + 1j))
@@ -259,7 +273,7 @@ ELSEWHERE = {
 
 @pytest.mark.parametrize("theirs", ELSEWHERE)
 def test_boundaries_by_the_names_of_other_libraries(theirs):
-    told = f"what is elsewhere '{theirs}' is '{ELSEWHERE[theirs]}' here"
+    told = f"'{theirs}' in other libraries is '{ELSEWHERE[theirs]}' here"
     with pytest.raises(ValueError, match=told):
         jig.spatial_gradient(COLORS, boundary=theirs)
 
@@ -267,6 +281,57 @@ def test_boundaries_by_the_names_of_other_libraries(theirs):
 def test_names_in_capital_letters():
     with pytest.raises(ValueError, match="got 'REFLECT'; write 'reflect'"):
         jig.spatial_gradient(COLORS, boundary="REFLECT")
+    with pytest.raises(ValueError, match="got 'Sobel'; write 'sobel'"):
+        jig.spatial_gradient(COLORS, operator="Sobel")
+
+
+@pytest.mark.parametrize("reduction", [None, "none"])
+def test_no_reduction(reduction):
+    words = "every reduction returns one number for each image of the batch"
+    with pytest.raises(ValueError, match=f"^reduction must be .*; {words}$"):
+        losses.total_variation(COLORS, reduction=reduction)
+    for reduces in ("mean", "sum"):
+        assert losses.total_variation(COLORS, reduction=reduces).shape == (4,)
+
+
+def test_options_that_are_traced():
+    words = (
+        "which is traced; options are static: bind them with functools.partial, or "
+        "list them in static_argnames of jax.jit"
+    )
+    for function, options in [
+        (losses.gradient_matching, {"scales": 2}),
+        (losses.gradient_difference, {"alpha": 2}),
+        (losses.edge_aware_smoothness, {"order": 2}),
+        (losses.edge_aware_smoothness, {"mean_normalized": True}),
+        (losses.gradient_matching, {"axes": (1, 2)}),
+        (losses.gradient_matching, {"axes": 1}),
+        (lambda x, y, **o: jig.spatial_gradient(x, **o), {"spacing": 2.0}),
+        (lambda x, y, **o: jig.spatial_gradient(x, **o), {"spacing": (2.0, 1.0)}),
+        (lambda x, y, **o: jig.structure_tensor(x, **o), {"sigma": 2.0}),
+    ]:
+        pair = COLORS, COLORS**2
+        with pytest.raises((TypeError, ValueError), match=rf"{words}(\n|$)"):
+            jax.jit(function)(*pair, **options)
+        expected = jax.tree.leaves(function(*pair, **options))
+        bound = jax.jit(functools.partial(function, **options))
+        listed = jax.jit(function, static_argnames=tuple(options))
+        for ours in (bound(*pair), listed(*pair, **options)):
+            for one, other in zip(jax.tree.leaves(ours), expected, strict=True):
+                np.testing.assert_allclose(one, other, 1e-4, 1e-5)
+
+
+def test_sobel_edges_of_one_row():
+    row = GRAY[:1][None, ..., None]
+    with pytest.raises(ValueError, match="needs at least 2 pixels along axis 1") as e:
+        jig.sobel_edges(row)
+    words = "use spatial_gradient with operator='sobel' and scale='raw'"
+    assert words in str(e.value)
+    options = {"operator": "sobel", "scale": "raw", "boundary": "edge"}
+    dy, dx = jig.spatial_gradient(row, **options)
+    assert not dy.any()
+    expected = 4 * (GRAY[0, 2:] - GRAY[0, :-2])
+    np.testing.assert_allclose(dx[0, 0, 1:-1, 0], expected, 1e-5, 1e-6)
 
 
 def test_options_that_messages_name():
@@ -278,6 +343,7 @@ def test_options_that_messages_name():
     huber = functools.partial(losses.total_variation, penalty="huber")
     cases = [
         (gradient, pixels, {"scale": "raw"}, {"dtype": "float32"}),
+        (gradient, pixels.astype("uint64"), {"scale": "raw"}, {"dtype": "float32"}),
         (
             gradient,
             bytes_,
@@ -290,10 +356,11 @@ def test_options_that_messages_name():
         (huber, COLORS, {"delta": numbers}, {"delta": np.asarray(numbers)}),
     ]
     words = [
-        "dtype='float32'",
+        "or pass dtype='float32' if the function has that option",
+        "(to which JAX also converts uint64)",
         "scale='raw' and spacing=1",
-        "'edge' and 'symmetric' take one",
-        "'edge' and 'symmetric' take one",
+        "use boundary='edge' or boundary='symmetric'",
+        "use boundary='edge' or boundary='symmetric'",
         "use implementation=None",
         "pass numpy.asarray(delta)",
     ]
@@ -309,7 +376,7 @@ def test_options_that_messages_name():
             np.testing.assert_allclose(one, two, 1e-6)
 
 
-def test_a_spacing_that_is_negative():
+def test_a_negative_spacing():
     options = {"axes": (0,), "operator": "central", "boundary": "edge"}
     with pytest.raises(ValueError, match=r"reverse an axis with jax\.numpy\.flip"):
         jig.spatial_gradient(GRAY, spacing=-2.0, **options)

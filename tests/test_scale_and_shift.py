@@ -18,14 +18,14 @@ def pair(shape=SHAPE, dtype="float32"):
 
 
 def mask(shape=SHAPE):
-    """Of random pixels; none of the second image."""
+    """A mask of random pixels, empty for the second image."""
     valid = np.random.default_rng(7).random(shape) < 0.7
     valid[1] = False
     return valid
 
 
 def fitted(predictions, targets, where=None):
-    """By NumPy's least squares, image by image; `[B]` each."""
+    """NumPy's least squares for each image; two arrays `[B]`."""
     where = np.ones(predictions.shape, bool) if where is None else where
     found = []
     for p, t, valid in zip(predictions, targets, where, strict=True):
@@ -71,7 +71,7 @@ def test_dtypes(dtype):
 
 
 def test_a_small_contrast_far_from_zero():
-    """Where equations that are not centered keep no digit."""
+    """Normal equations that are not centered would lose all digits here."""
     p, _ = pair()
     p = 1000 + 0.1 * p
     t = 2 * p.astype("float64") - 1990
@@ -139,7 +139,7 @@ def test_derivatives_at_a_constant_are_finite(where):
         assert np.isfinite(jax.hessian(aligned_error, moving)(p, t, where)).all()
 
 
-def test_what_is_invalid_reaches_nothing():
+def test_invalid_pixels_have_no_influence():
     p, t = pair()
     valid = mask()
     wild = np.where(valid, p, np.nan), np.where(valid, t, np.inf)
@@ -183,7 +183,7 @@ def test_export_with_symbolic_shapes():
     close(exported.call(*pair()), fitted(*pair()))
 
 
-def test_gradient_matching_of_what_is_aligned():
+def test_gradient_matching_after_alignment():
     p, _ = pair()
     t = (3 * p - 2).astype("float32")
     scale, shift = losses.scale_and_shift(p, t)
@@ -191,7 +191,7 @@ def test_gradient_matching_of_what_is_aligned():
     assert losses.gradient_matching(p, t).min() > 1
 
 
-def test_refusals():
+def test_errors():
     one = np.ones((1, 4, 5, 3), "float32")
     with pytest.raises(ValueError, match="targets must have the shape of predictions"):
         losses.scale_and_shift(one, one[:, :3])

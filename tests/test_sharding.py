@@ -1,4 +1,4 @@
-"""Images over eight devices: values, shardings, and what the devices exchange."""
+"""Images sharded over eight devices: values, shardings and collectives."""
 
 import functools
 import re
@@ -35,7 +35,7 @@ def shard(image, layout, mode):
 
 
 def collectives(compiled):
-    """The exchanges in a compiled program: how many of each kind, and their shapes."""
+    """The number of each kind of collective in a compiled program, and their shapes."""
     kinds = "collective-permute|all-gather|all-to-all|all-reduce|reduce-scatter"
     found = re.findall(
         rf"= \(?(\S+)\[([\d,]*)\].* ({kinds})(?:-start)?\(", compiled.as_text()
@@ -85,7 +85,7 @@ def test_one_exchange_for_each_sharded_axis(layout, mode):
     sharded = shard(random_array(SHAPE, "float32"), layout, mode)
     found = collectives(jax.jit(jig.image_gradients).lower(sharded).compile())
     assert [kind for kind, _ in found] == ["collective-permute"] * AXES[layout]
-    # of one row or column of each device's part
+    # one row or column of each shard
     part = sharded.sharding.shard_shape(SHAPE)
     rows = {(part[0], 1, part[2], part[3]), (part[0], part[1], 1, part[3])}
     assert {shape for _, shape in found} <= rows
@@ -100,7 +100,7 @@ def test_two_exchanges_in_the_derivative(layout, mode):
 
 
 @modes
-def test_stripes_of_one_pixel(mode):
+def test_shards_of_one_pixel(mode):
     image = random_array((1, 8, 5, 3), "float32")
     sharded = shard(image, "rows", mode)
     for ours, wide in zip(
@@ -119,7 +119,7 @@ def test_vmap(layout, mode):
         np.testing.assert_allclose(ours[:, 0], wide, rtol=1e-6, atol=1e-6)
 
 
-def test_a_pair_that_is_sharded_in_part():
+def test_divergence_of_a_pair_with_different_shardings():
     dy, dx = (random_array(SHAPE, "float32", seed) for seed in (0, 1))
     sharded = shard(dy, "rows", AxisType.Explicit)
 
@@ -134,7 +134,7 @@ def test_a_pair_that_is_sharded_in_part():
     assert derivative[0].sharding.is_equivalent_to(sharded.sharding, 4)
 
 
-def test_vmap_of_one_of_a_pair_over_a_sharded_axis():
+def test_vmap_of_one_part_over_a_sharded_axis():
     dys = random_array((8, 2, 5, 6, 3), "float32")
     dx = random_array((2, 5, 6, 3), "float32", seed=1)
     mesh = mesh_of(AxisType.Explicit, x=8)
@@ -145,7 +145,7 @@ def test_vmap_of_one_of_a_pair_over_a_sharded_axis():
     np.testing.assert_allclose(ours, wide, rtol=1e-5, atol=1e-5)
 
 
-def test_shard_map_of_a_pair_that_varies_in_part():
+def test_shard_map_of_a_pair_with_one_varying_part():
     dy = random_array((8, 5, 6, 3), "float32")
     dx = random_array((1, 5, 6, 3), "float32", seed=1)
     mesh = mesh_of(AxisType.Auto, x=8)
@@ -171,7 +171,7 @@ def test_kernel_inside_shard_map(implementation):
     ):
         np.testing.assert_allclose(ours, wide, rtol=1e-6, atol=1e-6)
 
-    def derivative(image):  # of a loss of one of the pair: the other's is zero
+    def derivative(image):  # the loss uses one part: the cotangent of the other is zero
         return jax.grad(lambda image: jnp.sum(jnp.sin(gradients(image)[0])))(image)
 
     dy, dx = oracle.image_gradients(image)
@@ -182,7 +182,7 @@ def test_kernel_inside_shard_map(implementation):
 @pytest.mark.parametrize("axis", ["x", None])
 @pytest.mark.parametrize("devices", [2, 8])
 def test_kernel_refuses_explicit_axes(devices, axis):
-    """However few devices they have, and whether or not the image is split."""
+    """Also if they have one device, or if the image is not split."""
     mesh = mesh_of(AxisType.Explicit, x=devices)
     image = np.zeros((8, 4, 5, 3), "float32")
     sharded = jax.device_put(image, NamedSharding(mesh, P(axis)))

@@ -1,4 +1,4 @@
-"""The laws of stencils, under every transformation and sharding of JAX."""
+"""Properties of stencils, and every transformation and sharding of JAX."""
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +16,8 @@ from test_sharding import collectives, shard
 import jax_imgrad as jig
 
 boundaries = pytest.mark.parametrize("boundary", BOUNDARIES)
-# Not symmetric; of several taps; applied axis by axis. What is true of these does not
-# depend on the taps.
+# An asymmetric stencil, one with several taps, and one that is applied axis by axis.
+# The tested properties do not depend on the taps.
 kinds = pytest.mark.parametrize("operator", ["backward", "sobel5", GAUSSIAN], ids=str)
 modes = pytest.mark.parametrize("mode", [AxisType.Auto, AxisType.Explicit])
 
@@ -54,7 +54,7 @@ def test_divergence_is_minus_the_adjoint(options, dtype, masked, seed):
         gradient = jig.spatial_gradient(x, where=where, **options)
         flow = jig.divergence(tuple(p), where=where, **options)
     left, right = inner(gradient, p), -inner([x], [flow])
-    # Each side is a sum of so many terms, each rounded.
+    # Each side is a sum of this many rounded terms.
     size = inner(map(np.abs, map(np.asarray, gradient)), map(np.abs, p)).real
     size += inner([np.abs(x)], [np.abs(flow)]).real
     assert abs(left - right) <= tolerance(dtype) * (size + 1)
@@ -131,7 +131,7 @@ def test_derivatives_to_second_order():
     assert np.isfinite(jax.hessian(loss)(x)).all()
 
 
-def test_nothing_is_kept_for_the_backward_pass():
+def test_no_residual_is_kept_for_the_backward_pass():
     def gradient(x):
         return jig.spatial_gradient(x, operator="sobel", boundary="edge")
 
@@ -166,14 +166,14 @@ def test_export_with_unknown_sizes(operator, boundary):
             np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-# How far the taps go before a pixel, and after it.
+# The reach of the taps before and after a pixel.
 REACHES = {"forward": (0, 1), "backward": (1, 0), "sobel": (1, 1), "sobel5": (2, 2)}
 
 
 @boundaries
 @pytest.mark.parametrize("operator", REACHES)
-def test_export_says_what_sizes_it_takes(operator, boundary):
-    """As many as the taps reach over; and the pixel that the others are mirrored at."""
+def test_export_names_the_smallest_size(operator, boundary):
+    """The number of pixels that the taps span; one more if "reflect" needs it."""
     before, after = REACHES[operator]
     least = before + after
     if boundary == "reflect":
@@ -187,7 +187,7 @@ def test_export_says_what_sizes_it_takes(operator, boundary):
         gradient = jax.jit(lambda x: jig.spatial_gradient(x, **options)[0])
         return jax.export.export(gradient)(jax.ShapeDtypeStruct(shape, "float32"))
 
-    if least > 1:  # JAX promises one by itself
+    if least > 1:  # JAX assumes at least one
         with pytest.raises(ValueError, match=f"takes at least {least} pixels; promise"):
             export(least - 1)
     exported = export(least)
@@ -197,7 +197,7 @@ def test_export_says_what_sizes_it_takes(operator, boundary):
         np.testing.assert_allclose(exported.call(x), wide, atol=1e-5)
 
 
-def test_export_of_other_operators_says_what_sizes_it_takes():
+def test_export_of_other_operators_names_the_smallest_size():
     image = jax.ShapeDtypeStruct(jax.export.symbolic_shape("b, h, w, c"), "float32")
     for boundary in ("interior", "constant"):  # any
         jax.export.export(jax.jit(lambda x, b=boundary: jig.laplacian(x, boundary=b)))(

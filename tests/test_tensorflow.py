@@ -1,7 +1,7 @@
-"""The same answers as `tf.image.image_gradients`: values, derivatives and errors.
+"""Values, derivatives and errors equal those of `tf.image.image_gradients`.
 
-Once against the answers that TensorFlow 2.21 gave, which are recorded beside this file,
-and once, where TensorFlow is installed, against the one that is installed.
+The tests compare with recorded answers of TensorFlow 2.21, and with TensorFlow itself
+where it is installed.
 """
 
 import importlib
@@ -28,13 +28,15 @@ def tf(require):
     if importlib.util.find_spec("tensorflow") is None:
         require("tensorflow", "TensorFlow is not installed; see its recorded answers")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a deprecation inside it is no error of ours
+        warnings.simplefilter(
+            "ignore"
+        )  # deprecations inside TensorFlow are not our errors
         return importlib.import_module("tensorflow")
 
 
 @pytest.fixture(params=["recorded", "live"])
 def refusal(request):
-    """What TensorFlow says of one of `record.refused_images`, by its name."""
+    """TensorFlow's error for one of `record.refused_images`, by name."""
     if request.param == "recorded":
         return REFUSALS.__getitem__
     tf = request.getfixturevalue("tf")
@@ -51,14 +53,14 @@ def assert_same(actual, expected):
 
 
 def check_values(image, dy, dx):
-    # By default ours are promoted where TensorFlow's wrap around.
+    # By default, ours are promoted where those of TensorFlow wrap around.
     options = {"dtype": image.dtype} if image.dtype.kind == "u" else {}
     for actual, expected in zip(ours(image, **options), (dy, dx), strict=True):
         assert_same(actual, expected)
 
 
 def check_promoted(image, dy, dx):
-    """Unsigned differences are exact by default, and TensorFlow's modulo 2**bits."""
+    """Our unsigned differences are exact by default; TensorFlow's wrap around."""
     wide = image.astype("int64")
     exact = (
         np.diff(wide, axis=1, append=wide[:, -1:]),
@@ -141,7 +143,7 @@ def test_both_refuse_float8(refusal):
 
 @pytest.mark.parametrize("name", ["no rows", "no columns"])
 def test_tensorflow_alone_refuses_no_rows_or_columns(refusal, name):
-    """It pads before it looks at the size; ours is as empty as the image, on purpose.
+    """Ours returns empty gradients on purpose; TensorFlow pads before it checks sizes.
 
     TensorFlow itself is content with an empty batch, and with no channels.
     """
@@ -152,7 +154,7 @@ def test_tensorflow_alone_refuses_no_rows_or_columns(refusal, name):
 
 
 def test_tensorflow_alone_refuses_bool(refusal):
-    """Ours is promoted, as an unsigned integer of one bit, on purpose."""
+    """Ours promotes bool to int8 on purpose, as an unsigned integer of one bit."""
     assert refusal("bool")["type"] == "InvalidArgumentError"
     dy, dx = ours(record.refused_images()["bool"])  # [[1, 1], [1, 0]]
     assert_same(dy, np.array([[0, -1], [0, 0]], "int8").reshape(1, 2, 2, 1))
@@ -164,7 +166,7 @@ def test_tensorflow_alone_refuses_bool(refusal):
 def test_live_total_variation(tf, shape, dtype):
     image = record.draw(np.random.default_rng(6), shape, dtype)
     if image.dtype.kind == "i":
-        image = image % 100  # their sum fits
+        image = image % 100  # so that their sum fits
     expected = tf.image.total_variation(tf.constant(image)).numpy()
     with jax.enable_x64(dtype in WIDE):
         actual = np.asarray(jig.total_variation(image))

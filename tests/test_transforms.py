@@ -1,4 +1,4 @@
-"""Every transformation of JAX, of every implementation."""
+"""Every transformation of JAX, for every implementation."""
 
 import functools
 
@@ -79,7 +79,7 @@ def test_grad_of_divergence(divergence):
     close(derivative, [-g for g in oracle.image_gradients(flow)])
 
 
-def test_grad_of_divergence_by_one_of_the_pair(divergence):
+def test_grad_of_divergence_in_one_part(divergence):
     derivative = jax.grad(lambda dy: jnp.sum(jnp.sin(divergence((dy, IMAGE)))))(IMAGE)
     flow = np.cos(oracle.divergence(IMAGE, IMAGE))
     close(derivative, -oracle.image_gradients(flow)[0])
@@ -97,7 +97,7 @@ def test_vjp_is_minus_divergence(gradients):
     close(jax.vjp(gradients, IMAGE)[1](pair)[0], -oracle.divergence(*pair))
 
 
-def test_vjp_keeps_nothing(gradients):
+def test_vjp_keeps_no_residuals(gradients):
     _, pullback = jax.vjp(gradients, jnp.asarray(IMAGE))
     assert jax.tree.leaves(pullback) == []
 
@@ -127,7 +127,7 @@ def test_second_order(loss, implementation):
 
 
 def smooth_by_numpy_order(image):
-    """`loss` again, in slices, which JAX differentiates by its own rules."""
+    """`loss` with slices, which JAX differentiates by its own rules."""
     dy, dx = jnp.diff(image, axis=1), jnp.diff(image, axis=2)
     return jnp.sum(jnp.sin(dy)) + jnp.sum(jnp.cos(dx) * dx)
 
@@ -160,7 +160,7 @@ def test_vmap_nested(gradients):
 
 
 @pytest.mark.parametrize("in_axes", [(0, None), (None, 4), (0, 3)])
-def test_vmap_over_the_pair_and_over_one_of_it(divergence, in_axes):
+def test_vmap_over_both_parts_and_over_one(divergence, in_axes):
     pairs = random_array((3, 2, *IMAGE.shape), "float32")
     given = [
         pairs[0, i] if axis is None else np.moveaxis(pairs[:, i], 0, axis)
@@ -174,13 +174,13 @@ def test_vmap_over_the_pair_and_over_one_of_it(divergence, in_axes):
     close(ours, np.stack([oracle.divergence(*pair) for pair in each]))
 
 
-def test_vmap_over_nothing(gradients):
+def test_vmap_of_size_zero(gradients):
     ours = jax.vmap(gradients)(np.zeros((0, *IMAGE.shape), "float32"))
     assert [part.shape for part in ours] == [(0, *IMAGE.shape)] * 2
 
 
 def test_checkpoint(loss, implementation):
-    # The memory of NaN is written by callbacks, which jax.checkpoint refuses.
+    # NaN memory is written by callbacks, which jax.checkpoint does not support.
     with pltpu.force_tpu_interpret_mode(True):
         derivative = jax.grad(jax.checkpoint(loss))(IMAGE)
     close(derivative, derivative_of_loss(IMAGE))

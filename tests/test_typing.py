@@ -1,4 +1,4 @@
-"""Types of the public functions: as checkers see them, at run time, and in `help()`."""
+"""Types of the public functions: for type checkers, at run time, and in `help()`."""
 
 import ast
 import contextlib
@@ -40,12 +40,12 @@ def installed(require):
 
 
 def checked(folder, source, checker, *options):
-    """What a checker in its strict mode says of a script in an empty folder."""
+    """The output of a strict type checker for a script in an empty folder."""
     (folder / "script.py").write_text(source)
     config = {"typeCheckingMode": "strict", "extraPaths": [str(PACKAGE.parent)]}
     (folder / "pyrightconfig.json").write_text(json.dumps(config))
     command = {
-        # Of the package only the types: it is checked where it is written.
+        # Only the types of the package are used: its code is checked in the repository.
         "mypy": ["--strict", "--follow-imports=silent", "--no-error-summary"],
         "pyright": ["--pythonpath", sys.executable],
     }[checker]
@@ -110,9 +110,9 @@ def test_the_package_is_marked_as_typed():
 
 @pytest.mark.parametrize("call", CALLS, ids=str)
 def test_annotations_hold_at_run_time(call, monkeypatch, installed):
-    """For users who have jaxtyping check them."""
+    """For users who check them with jaxtyping and beartype."""
     installed("beartype")
-    from beartype import beartype  # here, where it is installed
+    from beartype import beartype  # not installed everywhere
 
     *_, name = call.name.split(".")
     module = jig.losses if name != call.name else jig
@@ -137,7 +137,7 @@ def test_annotations_can_be_resolved(name):
 
 @each_function
 def test_help_begins_readably(name):
-    """Each annotation is printed in a few words."""
+    """Annotations are short."""
     signature = inspect.signature(PUBLIC[name])
     annotations = {p.name: p.annotation for p in signature.parameters.values()}
     annotations["return"] = signature.return_annotation
@@ -148,7 +148,7 @@ def test_help_begins_readably(name):
         assert "Literal" not in text
 
 
-def test_every_public_type_has_a_sentence():
+def test_every_public_type_has_a_docstring():
     body = ast.parse((PACKAGE / "typing.py").read_text()).body
     documented = {
         node.targets[0].id: following.value.value
@@ -178,8 +178,8 @@ OPTIONS_WITH_NAMES = [
 
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS_WITH_NAMES)
-def test_types_list_the_values_that_the_function_takes(name, option):
-    """In the words of the error about another one."""
+def test_types_list_the_supported_values(name, option):
+    """The error message for an unsupported value lists the same values."""
     (call, *_) = [call for call in CALLS if call.name == name]
     with pytest.raises(ValueError, match=f"^{option} must be ") as caught:
         call.function(**{option: "?"})(*arrays(call, (1, 4, 5, 2)))
@@ -191,11 +191,11 @@ def test_types_list_the_values_that_the_function_takes(name, option):
 
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS_WITH_NAMES)
-def test_each_value_that_a_type_lists_is_taken(name, option):
+def test_every_value_of_a_type_is_supported(name, option):
     (call, *_) = [call for call in CALLS if call.name == name]
     for value in literals(typing.get_type_hints(PUBLIC[name])[option]):
         if (option, value) == ("operator", "gaussian"):
             value = ("gaussian", 1)
-        with contextlib.suppress(NotImplementedError):  # a kernel, on this machine
+        with contextlib.suppress(NotImplementedError):  # a kernel that cannot run here
             given = arrays(call, (1, 4, 5, 2))
             jax.eval_shape(call.function(**{option: value}), *given)

@@ -1,7 +1,6 @@
-"""What a user writes: every public function, with options of every type.
+"""Code as a user writes it: every public function, with options of every type.
 
-Type checkers in their strictest modes accept it, which `test_typing.py` asks them; and
-it runs.
+`test_typing.py` runs it, and checks it with type checkers in their strictest modes.
 """
 
 from collections.abc import Callable, Sequence
@@ -94,7 +93,7 @@ def all_losses(
     )
 
 
-# JAX itself does not say what the derivative of a function is.
+# JAX does not annotate the type of the derivative of a function.
 grad: Callable[..., Callable[..., jax.Array]] = jax.grad  # pyright: ignore
 
 

@@ -1,4 +1,4 @@
-"""Ours, the formulas as JAX users write them, and the floors."""
+"""This package, the formulas as JAX users write them, and the lower bounds."""
 
 import functools
 import operator
@@ -13,21 +13,21 @@ import jax_imgrad as jig
 PACKAGES = ("jax", "jaxlib", "numpy")
 DEVICE = jax.devices()[0].device_kind
 DTYPES = ("float32", "bfloat16")
-KINDS = KINDS  # which of them there are
+KINDS = KINDS  # all of them
 
 
 def put(array: np.ndarray, dtype: str) -> jax.Array:
-    """On the device."""
+    """The array on the device."""
     return jax.block_until_ready(jnp.asarray(array, dtype))
 
 
 def get(result: jax.Array, ndim: int) -> np.ndarray:
-    """With channels last."""
+    """The result as a NumPy array in float32."""
     return np.asarray(result.astype(jnp.float32))
 
 
 def functions(name: str, ndim: int) -> dict:
-    """What there is to be timed for one work, by who."""
+    """The implementations of one task, by name."""
     if name in FLOORS:
         return {"floor": FLOORS[name]}
     layout = Layout(tuple(range(1, ndim - 1)), ndim - 1)
@@ -37,12 +37,12 @@ def functions(name: str, ndim: int) -> dict:
 
 
 def wait(result) -> None:
-    """Until it is there."""
+    """Waits for a result."""
     jax.block_until_ready(result)
 
 
 def our_function(name: str, layout: Layout):
-    """With the losses averaged over the batch, as one trains on them."""
+    """Our function; losses are averaged over the batch, as in training."""
     work = WORK[name]
     try:
         function = operator.attrgetter(work.ours)(jig)
@@ -62,9 +62,9 @@ def our_function(name: str, layout: Layout):
 
 
 def ready(who: str, function, kind: str, inputs: list):
-    """A call without arguments, and the bytes of its temporaries as XLA says.
+    """A call without arguments, and the size of its temporaries as reported by XLA.
 
-    An accelerator has calls waiting, where a CPU would compute several at once.
+    On a CPU each call is waited for: several would run concurrently.
     """
     arguments = inputs
     if kind != "value":
@@ -85,7 +85,7 @@ def ready(who: str, function, kind: str, inputs: list):
 
 
 def pulled_back(function, kind, cotangents, first, *others):
-    """The derivative of an operator, transposed, in the first input."""
+    """The vector-Jacobian product in the first input, with or without the value."""
     value, transposed = jax.vjp(lambda x: function(x, *others), first)
     (gradient,) = transposed(cotangents)
     return gradient if kind == GRADIENT else (value, gradient)

@@ -12,17 +12,17 @@ KINDS = (VALUE,)
 
 
 def put(array: np.ndarray, dtype: str) -> np.ndarray:
-    """As it is."""
+    """The array in this dtype."""
     return array.astype(dtype, copy=False)
 
 
 def get(result: np.ndarray, ndim: int) -> np.ndarray:
-    """As it is."""
+    """The result as a NumPy array."""
     return np.asarray(result)
 
 
 def functions(name: str, ndim: int) -> dict:
-    """What there is to be timed for one work, by who."""
+    """The implementations of one task, by name."""
     if name not in WORK:
         return {}
     layout = Layout(tuple(range(1, ndim - 1)), ndim - 1)
@@ -30,9 +30,9 @@ def functions(name: str, ndim: int) -> dict:
 
 
 def wait(result) -> None:
-    """It is there."""
+    """Does nothing: results are ready when they are returned."""
 
 
 def ready(who: str, function, kind: str, inputs: list):
-    """A call without arguments; how much memory it takes, nobody says."""
+    """A call without arguments; its temporaries are not known."""
     return lambda: function(*inputs), None

@@ -1,4 +1,4 @@
-"""OpenCV, image by image: it knows no batch."""
+"""OpenCV, image by image: it has no batch axis."""
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ _DY = np.array([[0.0], [-1.0], [1.0]], np.float32)
 
 
 def image_gradients(images):
-    """The difference to the next one, with the last one repeated beyond the border."""
+    """Forward differences, with the border repeated."""
     both = [
         [cv2.filter2D(i, -1, k, borderType=cv2.BORDER_REPLICATE) for k in (_DY, _DY.T)]
         for i in images
@@ -27,7 +27,7 @@ def image_gradients(images):
 
 
 def sobel(images, border):
-    """Raw: dy, of the first order in y, and dx."""
+    """Unscaled Sobel derivatives, (dy, dx)."""
     both = [
         [cv2.Sobel(i, -1, *xy, borderType=border) for xy in _ORDERS] for i in images
     ]
@@ -37,23 +37,23 @@ def sobel(images, border):
 
 
 def sobel_edges(images):
-    """As one array, of an image reflected without its border."""
+    """Sobel's derivatives in one array, with boundary "reflect"."""
     return np.stack(sobel(images, cv2.BORDER_REFLECT_101), -1)
 
 
 def spatial_gradient(images):
-    """Of an image whose border is repeated."""
+    """Sobel's derivatives, with the border repeated."""
     return sobel(images, cv2.BORDER_REPLICATE)
 
 
 def gradient_magnitude(images):
-    """Of the same."""
+    """The magnitude of the same derivatives."""
     dy, dx = (d.reshape(len(d), -1) for d in spatial_gradient(images))
     return cv2.magnitude(dx, dy).reshape(images.shape)
 
 
 def laplacian(images):
-    """With the border repeated, so that nothing crosses it."""
+    """The 5-point Laplacian, with the border repeated."""
     each = [
         cv2.Laplacian(i, -1, ksize=1, borderType=cv2.BORDER_REPLICATE) for i in images
     ]
@@ -61,7 +61,7 @@ def laplacian(images):
 
 
 def variation(images):
-    """The L1 distance of an image to itself, moved by a pixel."""
+    """The L1 distance of an image and itself, shifted by one pixel."""
     total = 0.0
     for i in images:
         total += cv2.norm(i[1:], i[:-1], cv2.NORM_L1)
@@ -81,5 +81,5 @@ FUNCTIONS = {
 
 
 def functions(name: str, ndim: int) -> dict:
-    """What there is to be timed for one work, by who."""
+    """The implementations of one task, by name."""
     return {"OpenCV": FUNCTIONS[name]} if name in FUNCTIONS and ndim == 4 else {}

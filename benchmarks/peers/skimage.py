@@ -14,7 +14,7 @@ PACKAGES = ("scikit-image", "scipy")
 
 
 def sobel_edges(images):
-    """Raw, where theirs is divided by 4; their mirror is what NumPy calls reflect."""
+    """Unscaled; theirs is divided by 4, and their "mirror" is NumPy's "reflect"."""
     out = np.empty((*images.shape, 2), images.dtype)
     for b, c in np.ndindex(images.shape[0], images.shape[-1]):
         for axis in (0, 1):
@@ -24,7 +24,7 @@ def sobel_edges(images):
 
 
 def gradient_magnitude(images):
-    """With the border repeated; theirs is the root of the mean square, not the sum."""
+    """The root of the sum of squares; theirs is that of the mean square."""
     out = np.empty_like(images)
     for b, c in np.ndindex(images.shape[0], images.shape[-1]):
         edges = filters.sobel(images[b, ..., c], mode="nearest")
@@ -36,5 +36,5 @@ FUNCTIONS = {"sobel_edges": sobel_edges, "gradient_magnitude": gradient_magnitud
 
 
 def functions(name: str, ndim: int) -> dict:
-    """What there is to be timed for one work, by who."""
+    """The implementations of one task, by name."""
     return {"scikit-image": FUNCTIONS[name]} if name in FUNCTIONS else {}

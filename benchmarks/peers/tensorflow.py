@@ -19,7 +19,7 @@ MODES = {
 
 
 def pad(x, widths, mode):
-    """NumPy's, with the border repeated once at most."""
+    """`numpy.pad`, for widths up to 1 if the mode is "edge"."""
     return tf.pad(x, widths, "SYMMETRIC" if mode == "edge" else mode)
 
 
@@ -43,30 +43,30 @@ OWN = {
 
 
 def put(array: np.ndarray, dtype: str) -> tf.Tensor:
-    """As its tensor."""
+    """The array as a tensor."""
     return tf.constant(array, dtype)
 
 
 def get(result: tf.Tensor, ndim: int) -> np.ndarray:
-    """With channels last, as it is."""
+    """The result as a NumPy array."""
     return result.numpy()
 
 
 def functions(name: str, ndim: int) -> dict:
-    """What there is to be timed for one work, by who."""
+    """The implementations of one task, by name."""
     if name not in WORK or name == "laplacian_edge":
-        return {}  # tf.pad cannot repeat the border twice
+        return {}  # tf.pad cannot repeat the border more than once
     layout = Layout(tuple(range(1, ndim - 1)), ndim - 1)
     formula = functools.partial(WORK[name].formula, XP, layout)
     return dict.fromkeys(MODES, OWN.get(name, formula))
 
 
 def wait(result) -> None:
-    """It is there."""
+    """Does nothing: results are ready when they are returned."""
 
 
 def ready(who: str, function, kind: str, inputs: list):
-    """A call without arguments; how much memory it takes, nobody says."""
+    """A call without arguments; its temporaries are not known."""
 
     def both(first, *others):
         with tf.GradientTape() as tape:
@@ -79,7 +79,7 @@ def ready(who: str, function, kind: str, inputs: list):
     def call():
         result = timed(*inputs)
         for output in tf.nest.flatten(result):
-            memoryview(output)  # waits for it, and copies nothing
+            memoryview(output)  # waits for it, without a copy
         return result
 
     return call, None

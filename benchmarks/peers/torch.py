@@ -1,4 +1,4 @@
-"""PyTorch, eager and compiled, and what is built on it: kornia and torchmetrics."""
+"""PyTorch, eager and compiled, and two libraries for it: kornia and torchmetrics."""
 
 import functools
 from types import SimpleNamespace
@@ -16,18 +16,18 @@ ON_GPU = torch.cuda.is_available()
 DEVICE = torch.cuda.get_device_name() if ON_GPU else "cpu"
 DTYPES = ("float32", "bfloat16")
 KINDS = (VALUE, BOTH)
-# One formula, several penalties, with and without a derivative: each is a program.
+# Each penalty, with and without a derivative, compiles the same formula once more.
 torch._dynamo.config.recompile_limit = 64
 
 
 def pad(x, widths, mode):
-    """NumPy's, of all axes but the first two."""
+    """`numpy.pad` of all axes but the first two."""
     flat = [n for pair in reversed(widths[2:]) for n in pair]
     return functional.pad(x, flat, "replicate" if mode == "edge" else mode)
 
 
 def spatial_gradient(images):
-    """The raw one; kornia has dx first."""
+    """Unscaled; kornia returns dx first."""
     dx, dy = kornia.filters.spatial_gradient(images, normalized=False).unbind(2)
     return dy, dx
 
@@ -63,20 +63,20 @@ OWN = {
 
 
 def put(array: np.ndarray, dtype: str) -> torch.Tensor:
-    """With channels first, where PyTorch has them."""
+    """The array on the device, with channels first."""
     first = np.ascontiguousarray(np.moveaxis(array, -1, 1))
     device = "cuda" if ON_GPU else "cpu"
     return torch.from_numpy(first).to(device, getattr(torch, dtype))
 
 
 def get(result: torch.Tensor, ndim: int) -> np.ndarray:
-    """With the channels of an image of `ndim` axes last."""
+    """The result as a NumPy array; images of `ndim` axes with channels last."""
     array = result.detach().float().cpu().numpy()
     return np.moveaxis(array, 1, ndim - 1) if array.ndim >= ndim else array
 
 
 def functions(name: str, ndim: int) -> dict:
-    """What there is to be timed for one work, by who."""
+    """The implementations of one task, by name."""
     if name not in WORK:
         return {}
     formula = functools.partial(
@@ -89,14 +89,14 @@ def functions(name: str, ndim: int) -> dict:
 
 
 def wait(result) -> None:
-    """Until it is there."""
+    """Waits for a result."""
     del result
     if ON_GPU:
         torch.cuda.synchronize()
 
 
 def ready(who: str, function, kind: str, inputs: list):
-    """A call without arguments; how much memory it takes, nobody says."""
+    """A call without arguments; its temporaries are not known."""
     if who == "torch.compile":
         function = torch.compile(function, dynamic=False)
     first, *others = inputs

@@ -1,7 +1,10 @@
-"""Every check of what a caller passes, and every sentence of its errors.
+"""Checks of the arguments of public functions, and all of their error messages.
 
-`arrays.py` checks arrays, `options.py` options of all kinds, `stencils.py` the options
-of operators. `old_names.py` refuses names of earlier versions.
+`arrays.py` checks arrays, `options.py` options of any function, `stencils.py` the
+options of the operators. `old_names.py` rejects names of earlier versions.
+
+A message names the argument, what was expected, what was passed, and what to pass
+instead. `tests/test_remedies.py` follows each of these remedies to the letter.
 """
 
 from jax_imgrad._arguments.arrays import as_array as as_array
@@ -16,6 +19,7 @@ from jax_imgrad._arguments.arrays import check_has_batch as check_has_batch
 from jax_imgrad._arguments.arrays import check_image_rank as check_image_rank
 from jax_imgrad._arguments.arrays import check_real as check_real
 from jax_imgrad._arguments.arrays import difference_dtype as difference_dtype
+from jax_imgrad._arguments.arrays import hint_if_traced as hint_if_traced
 from jax_imgrad._arguments.arrays import shape_remedy as shape_remedy
 from jax_imgrad._arguments.old_names import renamed as renamed
 from jax_imgrad._arguments.options import as_integer_between as as_integer_between
@@ -25,7 +29,6 @@ from jax_imgrad._arguments.options import as_parameter as as_parameter
 from jax_imgrad._arguments.options import check_bool as check_bool
 from jax_imgrad._arguments.options import check_implementation as check_implementation
 from jax_imgrad._arguments.options import check_option as check_option
-from jax_imgrad._arguments.options import hint_if_traced as hint_if_traced
 from jax_imgrad._arguments.stencils import as_sigma as as_sigma
 from jax_imgrad._arguments.stencils import axis_specs as axis_specs
 from jax_imgrad._arguments.stencils import check_reflection as check_reflection

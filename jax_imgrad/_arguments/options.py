@@ -1,4 +1,4 @@
-"""The values of options: names, numbers, and parameters that may be arrays."""
+"""Checks of options: names, numbers, and parameters that may be arrays."""
 
 import functools
 import math
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_imgrad._arguments import arrays, old_names
+from jax_imgrad._arguments.arrays import hint_if_traced
 from jax_imgrad._jax import is_traced
 from jax_imgrad.typing import Implementation
 
@@ -20,24 +21,28 @@ def check_option(
     name: str,
     value: Any,
     choices: tuple[Any, ...],
-    elsewhere: Mapping[str, str] | None = None,
+    aliases: Mapping[str, str] | None = None,
 ) -> None:
     """Raises ValueError unless `value` is one of the choices.
 
     Args:
-      name: of the option.
+      name: the option.
       value: what the caller passed.
-      choices: strings and integers.
-      elsewhere: names that other libraries have for these choices.
+      choices: the supported values, strings and integers.
+      aliases: the names of these values in other libraries, for the error message.
     """
     simple = isinstance(value, str | int | np.integer) and not isinstance(value, bool)
     if simple and value in choices:
         return
     names = ", ".join(map(repr, choices))
     word = value.lower() if isinstance(value, str) else ""
-    ours = word if word in choices else (elsewhere or {}).get(word)
-    hint = f"; what is elsewhere {value!r} is {ours!r} here" if ours else ""
-    hint = f"; write {ours!r}" if ours and ours == word else hint
+    hint = hint_if_traced(value)
+    if word and word in choices:
+        hint = f"; write {word!r}"
+    elif alias := (aliases or {}).get(word):
+        hint = f"; {value!r} in other libraries is {alias!r} here"
+    elif name == "reduction" and (value is None or word == "none"):
+        hint = "; every reduction returns one number for each image of the batch"
     hint = old_names.hint(name, value) or hint
     raise ValueError(f"{name} must be one of {names}, got {reprlib.repr(value)}{hint}")
 
@@ -49,10 +54,10 @@ def check_implementation(implementation: Any) -> None:
         isinstance(implementation, str) and implementation in names
     ):
         return
+    hint = old_names.hint("implementation", implementation)
     raise ValueError(
         f"implementation must be None or one of {', '.join(map(repr, names))}, got "
-        f"{implementation!r}{old_names.hint('implementation', implementation)}; "
-        "None works everywhere"
+        f"{implementation!r}{hint or '; use None, which works everywhere'}"
     )
 
 
@@ -66,11 +71,11 @@ def check_bool(name: str, value: Any) -> None:
 
 
 def as_number(value: Any) -> Any:
-    """A finite real number as one of Python, also from an array of no axes; or None."""
+    """Returns a finite real number (or rank-0 array) as a Python one, else None."""
     if isinstance(value, jax.Array | np.ndarray | np.generic) and value.ndim == 0:
         try:
             value = np.asarray(value).item()
-        except (TypeError, ValueError):  # it is traced, or no number
+        except (TypeError, ValueError):  # traced, or not a number
             return None
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
@@ -78,7 +83,7 @@ def as_number(value: Any) -> Any:
 
 
 def as_number_of_at_least(name: str, value: Any, least: int) -> float:
-    """The number, if it is one of at least `least`."""
+    """Returns the number; raises ValueError unless it is at least `least`."""
     number = as_number(value)
     if number is None or number < least:
         raise ValueError(
@@ -89,21 +94,14 @@ def as_number_of_at_least(name: str, value: Any, least: int) -> float:
 
 
 def as_integer_between(name: str, value: Any, least: int, most: int) -> int:
-    """The integer, if it is one in these limits."""
+    """Returns the integer; raises ValueError unless it is within these limits."""
     number = as_number(value)
     if number is None or not least <= number <= most or number != int(number):
         raise ValueError(
-            f"{name} must be a whole number of at least {least} and at most {most}, "
-            f"got {reprlib.repr(value)}{hint_if_traced(value)}"
+            f"{name} must be an integer from {least} to {most}, got "
+            f"{reprlib.repr(value)}{hint_if_traced(value)}"
         )
     return int(number)
-
-
-def hint_if_traced(value: Any) -> str:
-    """What to do about a number that is not known when the program is traced."""
-    if not is_traced(value):
-        return ""
-    return ", which is traced; it must be known: list it in static_argnames of jax.jit"
 
 
 def as_parameter(
@@ -114,14 +112,15 @@ def as_parameter(
     shape: tuple[int, ...],
     or_zero: bool = False,
 ) -> jax.Array | np.ndarray:
-    """A number, or an array that broadcasts to an image, in the dtype to compute in.
+    """Returns a number, or an array that broadcasts to `shape`, as `dtype`.
 
-    The values of arrays of JAX are not checked, but for those of one number that is not
-    traced: to read them could take long.
+    The values of a JAX array are checked only if it has a single element and is not
+    traced: reading a larger one would wait for the device.
     """
     least = 0.0 if or_zero else float(jnp.finfo(dtype).tiny)
     kind = "a number of at least 0" if or_zero else "a positive number"
     expected = f"{name} must be {kind}, or an array of such numbers"
+    passed = value
     if not isinstance(value, jax.Array | np.ndarray):
         if as_number(value) is None:
             pass_array = isinstance(value, list | tuple)
@@ -129,7 +128,7 @@ def as_parameter(
             raise ValueError(f"{expected}, got {reprlib.repr(value)}{hint}")
         value = np.asarray(value)
     with np.errstate(all="ignore"):
-        given = arrays.as_array(name, value)  # if it is an array of numbers
+        given = arrays.as_array(name, value)  # checks that it is an array of numbers
     if given.dtype.kind in "bc":
         raise TypeError(f"{expected}, got an array of {given.dtype}")
     if not arrays.broadcasts(given.shape, shape):
@@ -145,5 +144,5 @@ def as_parameter(
     known = not (isinstance(value, jax.Array) and (value.ndim or is_traced(value)))
     if known and not np.all((np.asarray(value) >= least) & (value < np.inf)):
         limits = "" if or_zero else f" ({least:.2g} or more in {dtype})"
-        raise ValueError(f"{expected}{limits}, got {reprlib.repr(value)}")
+        raise ValueError(f"{expected}{limits}, got {reprlib.repr(passed)}")
     return value

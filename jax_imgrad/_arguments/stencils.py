@@ -1,4 +1,4 @@
-"""Checks of the options of stencils, and the messages of their errors."""
+"""Checks of the options of operators, and their error messages."""
 
 import math
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ from jax_imgrad.typing import Operator, Scale
 
 _INTEGERS = ("int8", "int16", "int32", "int64")
 
-# What the boundaries are called in SciPy, PyTorch, OpenCV, scikit-image and MONAI. Not
-# here: "reflect", which is "symmetric" to SciPy.
-_ELSEWHERE = {
+# Names of boundary conditions in SciPy, PyTorch, OpenCV, scikit-image and MONAI. SciPy
+# calls "symmetric" "reflect", which is not listed, as it has its own meaning here.
+_BOUNDARY_ALIASES = {
     "nearest": "edge",
     "replicate": "edge",
     "border": "edge",
@@ -41,43 +41,51 @@ def axis_specs(
     name: str, array: jax.Array, axes: Any, boundary: Any, spacing: Any
 ) -> tuple[AxisSpec, ...]:
     """The axes of `array` to differentiate along, each with its options."""
-    counted = _axes(name, array, axes)
-    boundaries = _each("boundary", boundary, len(counted))
+    positive = _axes(name, array, axes)
+    boundaries = _each("boundary", boundary, len(positive))
     if isinstance(spacing, jax.Array | np.ndarray) and spacing.ndim == 1:
         spacing = tuple(spacing)
-    spacings = _each("spacing", spacing, len(counted))
+    spacings = _each("spacing", spacing, len(positive))
     for one in boundaries:
-        options.check_option("boundary", one, BOUNDARIES, _ELSEWHERE)
+        options.check_option("boundary", one, BOUNDARIES, _BOUNDARY_ALIASES)
     numbers = [options.as_number(one) for one in spacings]
     if not all(number and 1e-150 < number < 1e150 for number in numbers):
+        is_negative = any(number is not None and number < 0 for number in numbers)
+        flip = "; reverse an axis with jax.numpy.flip" if is_negative else ""
         raise ValueError(
-            f"spacing must be a positive number, or one for each axis, got "
-            f"{spacing!r}{''.join(map(options.hint_if_traced, spacings))}; reverse an "
-            "axis with jax.numpy.flip"
+            "spacing must be a positive number between 1e-150 and 1e150, or a sequence "
+            f"with one per axis, got {spacing!r}{arrays.hint_if_traced(*spacings)}"
+            f"{flip}"
         )
-    return tuple(map(AxisSpec, counted, boundaries, map(float, numbers)))
+    return tuple(map(AxisSpec, positive, boundaries, map(float, numbers)))
 
 
 def operator_and_scale(operator: Any, scale: Any) -> tuple[Operator, Scale]:
-    """The two, if the operator is a name or a Gaussian, and the scale one of two."""
+    """Returns both; raises ValueError if either is not supported."""
     options.check_option("scale", scale, ("derivative", "raw"))
     if isinstance(operator, str) and operator in NAMED:
         return cast(Operator, operator), scale
-    if isinstance(operator, tuple | list) and [*operator[:1]] == ["gaussian"]:
-        return ("gaussian", as_sigma("operator", *operator[1:])), scale
+    is_sequence = isinstance(operator, tuple | list)
+    if is_sequence and len(operator) == 2 and [operator[0]] == ["gaussian"]:
+        return (
+            "gaussian",
+            as_sigma("operator=('gaussian', sigma): sigma", operator[1]),
+        ), scale
     names = ", ".join(map(repr, NAMED))
+    word = operator.lower() if isinstance(operator, str) else ""
     raise ValueError(
         f"operator must be one of {names} or ('gaussian', sigma), got {operator!r}"
+        + (f"; write {word!r}" if word in NAMED else "")
     )
 
 
-def as_sigma(name: str, *sigma: Any) -> float:
-    """The width of a Gaussian, if it reaches another pixel."""
-    number = options.as_number(*sigma) if len(sigma) == 1 else None
+def as_sigma(name: str, sigma: Any) -> float:
+    """Returns sigma; raises ValueError if the neighboring taps would vanish."""
+    number = options.as_number(sigma)
     if number is None or number < 0.125:
         raise ValueError(
-            f"{name} must have one sigma, of at least 0.125 pixels, got {sigma}"
-            f"{''.join(map(options.hint_if_traced, sigma))}"
+            f"{name} must be a number of at least 0.125, in pixels, got {sigma!r}"
+            f"{arrays.hint_if_traced(sigma)}"
         )
     return float(number)
 
@@ -85,13 +93,15 @@ def as_sigma(name: str, *sigma: Any) -> float:
 def check_reflection(
     name: str, array: jax.Array, stencils: tuple[SeparableStencil, ...]
 ) -> None:
-    """Raises ValueError where a pixel alone would have to be reflected."""
+    """Raises ValueError if an axis of one pixel would have to be reflected."""
     for axis, one in {pair for stencil in stencils for pair in stencil}:
         size = array.shape[axis]
         if one.boundary == "reflect" and isinstance(size, int) and size == 1:
             raise ValueError(
-                f"boundary='reflect' takes at least 2 pixels along axis {axis} of "
-                f"{name}, got shape {array.shape}; 'edge' and 'symmetric' take one"
+                f"boundary='reflect' needs at least 2 pixels along axis {axis} of "
+                f"{name}, got shape {array.shape}; use boundary='edge' or "
+                "boundary='symmetric' (instead of sobel_edges, which always reflects, "
+                "use spatial_gradient with operator='sobel' and scale='raw')"
             )
 
 
@@ -101,32 +111,35 @@ def result_dtype(
     requested: DTypeLike | None,
     stencils: tuple[SeparableStencil, ...],
 ) -> np.dtype:
-    """The dtype to compute in: one that holds the results."""
-    whole = _are_whole(stencils)
+    """The dtype to compute in and of the results: the requested one, or a default."""
+    integer_taps = _has_integer_taps(stencils)
     if requested is None and not jnp.issubdtype(given, jnp.inexact):
-        dtype = _whole(name, given, stencils) if whole else np.dtype("float32")
+        dtype = np.dtype("float32")
+        if integer_taps:
+            dtype = _smallest_integer_dtype(name, given, stencils)
     else:
         dtype = arrays.difference_dtype(name, given, requested)
-    if not (whole or jnp.issubdtype(dtype, jnp.inexact)):
+    if not (integer_taps or jnp.issubdtype(dtype, jnp.inexact)):
         raise TypeError(
-            f"dtype must be one of floats where the taps are fractions, got {dtype}; "
-            "scale='raw' and spacing=1 keep those of most operators whole"
+            "dtype must be floating or complex, because the taps are not integers, got "
+            f"{dtype}; use dtype='float32', or scale='raw' and spacing=1, which make "
+            "the taps of most operators integers"
         )
     check_taps(stencils, dtype)
     return dtype
 
 
 def check_taps(stencils: tuple[SeparableStencil, ...], dtype: np.dtype) -> None:
-    """Raises ValueError where a spacing makes a tap 0 or infinite in floats."""
+    """Raises ValueError if a tap underflows or overflows because of the spacing."""
     if not jnp.issubdtype(dtype, jnp.inexact):
         return
     limits = jnp.finfo(accumulator(jax.dtypes.canonicalize_dtype(dtype)))
     for weight in _weights(stencils):
         if weight and not float(limits.tiny) <= abs(weight) <= float(limits.max):
             raise ValueError(
-                f"spacing must be such that the taps, divided by it or by its square, "
-                f"are in the range of {limits.dtype}, got a tap of {weight}; change "
-                "the unit of length"
+                "spacing must be nearer to 1: it gives a tap of the stencil the value "
+                f"{weight}, outside the range of {limits.dtype}; choose another unit "
+                "of length"
             )
 
 
@@ -136,13 +149,16 @@ def float_dtype(
     requested: DTypeLike | None,
     stencils: tuple[SeparableStencil, ...],
 ) -> np.dtype:
-    """The dtype requested, or that of floats, or float32 for integers."""
+    """The requested floating or complex dtype; by default `given`, or float32."""
     floats = jnp.issubdtype(given, jnp.inexact)
     default = given if floats else jnp.dtype("float32")
     requested = default if requested is None else requested
     dtype = arrays.difference_dtype(name, given, requested)
     if not jnp.issubdtype(dtype, jnp.inexact):
-        raise TypeError(f"dtype must be one of floats here, got {dtype}")
+        raise TypeError(
+            f"dtype must be floating or complex for this function, got {dtype}; use "
+            "dtype='float32'"
+        )
     check_taps(stencils, dtype)
     return dtype
 
@@ -153,14 +169,14 @@ def divergence_dtype(
     requested: DTypeLike | None,
     stencils: tuple[SeparableStencil, ...],
 ) -> np.dtype:
-    """The dtype to compute a divergence in: integers keep theirs where they may."""
+    """The dtype of a divergence: that of integers, if the taps are integers too."""
     integers = not jnp.issubdtype(given, jnp.inexact)
-    if requested is None and integers and _are_whole(stencils):
+    if requested is None and integers and _has_integer_taps(stencils):
         return arrays.difference_dtype(name, given, None)
     return result_dtype(name, given, requested, stencils)
 
 
-def _are_whole(stencils: tuple[SeparableStencil, ...]) -> bool:
+def _has_integer_taps(stencils: tuple[SeparableStencil, ...]) -> bool:
     return all(float(weight).is_integer() for weight in _weights(stencils))
 
 
@@ -168,15 +184,17 @@ def _weights(stencils: tuple[SeparableStencil, ...]) -> list[float]:
     return [w for stencil in stencils for _, one in stencil for _, w in one.taps]
 
 
-def _whole(
+def _smallest_integer_dtype(
     name: str, given: np.dtype, stencils: tuple[SeparableStencil, ...]
 ) -> np.dtype:
-    """The smallest signed integers that hold the sum of all results."""
-    held = arrays.difference_dtype(name, given, None)
+    """The smallest signed integer dtype that holds the sum of all results."""
+    smallest = arrays.difference_dtype(name, given, None)
     limits = (
         (0, 1) if given.kind == "b" else (jnp.iinfo(given).min, jnp.iinfo(given).max)
     )
-    # The weights of a derivative add up to 0, so half of them meet the largest pixels.
+    # The taps of a derivative add up to 0, so a result is largest where the positive
+    # taps, half of their absolute sum, meet the largest pixels and the others the
+    # smallest.
     gains = [
         math.prod(sum(abs(w) for _, w in one.taps) for _, one in stencil) / 2
         for stencil in stencils
@@ -184,40 +202,40 @@ def _whole(
     largest = sum(gains) * (int(limits[1]) - int(limits[0]))
     for wider in map(np.dtype, _INTEGERS):
         exists = jax.dtypes.canonicalize_dtype(wider) == wider
-        holds = largest <= jnp.iinfo(wider).max and wider.itemsize >= held.itemsize
+        holds = largest <= jnp.iinfo(wider).max and wider.itemsize >= smallest.itemsize
         if exists and holds:
             return wider
-    return held
+    return smallest
 
 
 def _axes(name: str, array: jax.Array, axes: Any) -> tuple[int, ...]:
-    """Different axes of `array`, in the order given, counted from its first."""
-    wanted = arrays.as_integers("axes", axes)
-    counted = tuple(a + array.ndim if a < 0 else a for a in wanted)
+    """Returns distinct, non-negative axes of `array`, in the given order."""
+    given = arrays.as_integers("axes", axes)
+    positive = tuple(a + array.ndim if a < 0 else a for a in given)
     if (
-        not counted
-        or len({*counted}) != len(counted)
-        or not all(0 <= a < array.ndim for a in counted)
+        not positive
+        or len({*positive}) != len(positive)
+        or not all(0 <= a < array.ndim for a in positive)
     ):
         hints = {
-            1: "; that of a signal is axes=0",
-            2: "; those of an image [H, W] are axes=(0, 1)",
+            1: "; for a signal, pass axes=0",
+            2: "; for an image [H, W], pass axes=(0, 1)",
         }
         hint = hints.get(array.ndim, "")
         raise ValueError(
-            f"{name} has {array.ndim} axes, and axes must be different ones of them, "
-            f"got {axes}{hint}"
+            f"axes must be distinct axes of {name}, which is rank {array.ndim}, got "
+            f"{axes}{hint}"
         )
-    return counted
+    return positive
 
 
 def _each(name: str, value: Any, count: int) -> tuple[Any, ...]:
-    """A value for each axis."""
+    """Returns one value for each axis."""
     if isinstance(value, str) or not isinstance(value, Sequence):
         return (value,) * count
     if len(value) != count:
         raise ValueError(
-            f"{name} must be one for all axes, or one for each of the {count}, got "
-            f"{value!r}"
+            f"{name} must be one value for all axes, or a sequence with one for each "
+            f"of the {count}, got {value!r}"
         )
     return tuple(value)

@@ -1,16 +1,20 @@
-"""Losses made of image gradients: one number for each image, to be differentiated.
+"""Losses made of image gradients: differentiable, with one number per image.
 
-A loss here is a penalty of the differences of neighboring pixels. Images have a batch
-axis first, and `axes` says along which ones to take differences: rows and columns
-of `[B, H, W, C]` by default, as well those of a volume `[B, D, H, W, C]`.
+Each loss sums a penalty of the differences of neighboring pixels. The first axis of all
+images is the batch axis, and `axes` selects the axes along which to take differences.
+The default, `(-3, -2)`, is the rows and columns of `[B, H, W, C]`; for a volume
+`[B, D, H, W, C]`, add its depth axis with `axes=(-4, -3, -2)`.
 
-- `where=` marks the valid pixels. A difference counts if all its pixels are valid, and
-  what lies in the others, NaN too, reaches neither the value nor the derivative.
-- The mean, by default, is over the valid pixels and the channels, so that a value does
-  not depend on the resolution; it is 0 where there are none. `reduction="sum"` does not
-  divide.
-- Sums are taken in at least float32, which is also the dtype of the result.
-- The derivative of |x| and of a square root at 0 is 0: a constant image is left alone.
+- `where` is a mask of the valid pixels. A difference is valid if all its pixels are.
+  Invalid pixels are masked before differencing, so a NaN in them reaches neither value
+  nor derivative.
+- `reduction="mean"`, the default, divides by the number of valid pixels and channels of
+  each image, or in :func:`edge_aware_smoothness` by the number of valid differences
+  along each axis. It is 0 if there are none. `reduction="sum"` does not divide.
+- Sums are accumulated, and returned, in at least float32.
+- The derivatives of absolute values and norms at 0 are defined as 0.
+- All options but `where`, `delta` and `edge_weight` are static: bind them before
+  `jax.jit`, as in `jax.jit(functools.partial(losses.total_variation, penalty="l2"))`.
 """
 
 from jax_imgrad.losses._edge_aware_smoothness import edge_aware_smoothness

@@ -1,4 +1,4 @@
-"""The gradient difference loss: how the gradients of two images differ in size."""
+"""The gradient difference loss: it compares the magnitudes of differences."""
 
 from __future__ import annotations
 
@@ -26,37 +26,42 @@ def gradient_difference(
     reduction: Reduction = "mean",
     implementation: Implementation | None = None,
 ) -> Float[Array, " B"]:
-    r"""How much the sizes of the gradients of two images differ, pixel by pixel.
+    r"""The gradient difference loss between two images.
 
     .. math::
         \frac1N \sum_i \sum_a
         \big|\, |\partial_a p_i| - |\partial_a t_i| \,\big|^\alpha
 
-    which keeps predictions sharp. An edge of the opposite sign costs nothing: where
-    that matters, take :func:`gradient_matching`. The paper sums, where we take the mean
-    by default, and gives it the weight 1 beside a loss of the pixels. The authors' code
-    has :math:`\alpha = 1` only, and takes the mean; the usual TensorFlow code,
-    Adversarial_Video_Generation, has :math:`\alpha = 1` by default, sums over the whole
-    batch, and also counts the step from the border to zeros beyond it.
+    It favors sharp predictions. It ignores the sign of the differences, so an edge of
+    the opposite sign costs nothing; :func:`gradient_matching` penalizes it. The
+    derivatives of :math:`|x|` and :math:`|x|^\alpha` at 0 are 0.
+
+    The paper takes the sum (here the default is the mean), with weight 1 beside a loss
+    of the pixels. The authors' code supports only :math:`\alpha = 1`, and takes the
+    mean. A widely used TensorFlow implementation, Adversarial_Video_Generation, has
+    :math:`\alpha = 1` by default, takes the sum over the whole batch, and pads with
+    zeros, so that it includes differences across the border.
 
     Args:
-      predictions: `[B, ...]`, real; integers are taken as float32.
-      targets: an array of the shape of `predictions`.
-      alpha: the exponent, a number, at least 1, as in the paper.
+      predictions: p, `[B, ...]`, `[B, H, W, C]` for the default `axes`; a real JAX or
+        NumPy array. Integers are converted to float32. Any axis may be sharded.
+      targets: t, a real array with the shape of `predictions`.
+      alpha: the exponent :math:`\alpha`, a number of at least 1.
       axes: the axes along which to take differences, an integer or a sequence of
         integers.
-      where: `[B, ...]`, broadcast to `predictions`: which pixels are valid in both.
-      reduction: `"mean"`, over the N valid pixels and channels, or `"sum"`.
-      implementation: as for :func:`total_variation`.
+      where: mask of the pixels that are valid in both images, bool, broadcast to the
+        shape of `predictions`.
+      reduction: `"mean"` over the N valid pixels and channels, or `"sum"`.
+      implementation: as in :func:`total_variation`.
 
     Returns:
-      One number for each image, `[B]`, in at least float32.
+      `[B]`, one number per image, in at least float32.
 
     Raises:
-      ValueError: if the shapes differ, an option is none of its values, an axis is not
-        one of the images', or `where` does not broadcast.
+      ValueError: if the shapes differ, an option has an unsupported value, an axis is
+        out of range or the batch axis, or `where` does not broadcast.
       TypeError: if `predictions` or `targets` is not an array of real numbers.
-      NotImplementedError: if the implementation asked for cannot run here.
+      NotImplementedError: if the named implementation cannot run.
 
     Example:
       >>> import jax.numpy as jnp
@@ -74,15 +79,22 @@ def gradient_difference(
     alpha = _arguments.as_number_of_at_least("alpha", alpha, 1)
     _arguments.check_implementation(implementation)
     arrays = _arguments.as_real_images(predictions=predictions, targets=targets)
-    counted = _arguments.as_axes(axes, "predictions", arrays[0])
+    sorted_axes = _arguments.as_axes(axes, "predictions", arrays[0])
     valid = _arguments.as_mask(where, "predictions", arrays[0])
     return _gradient_difference(
-        arrays, valid, alpha, counted, reduction, implementation
+        arrays, valid, alpha, sorted_axes, reduction, implementation
     )
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4, 5))
-def _gradient_difference(images, valid, alpha, axes, reduction, implementation):
+def _gradient_difference(
+    images: list[jax.Array],
+    valid: jax.Array | None,
+    alpha: float,
+    axes: tuple[int, ...],
+    reduction: Reduction,
+    implementation: Implementation | None,
+) -> jax.Array:
     total = functional(
         _penalty(alpha),
         valid_floats(images, valid),
@@ -93,18 +105,19 @@ def _gradient_difference(images, valid, alpha, axes, reduction, implementation):
     return reduced(total, valid, images[0].shape, reduction)
 
 
-@functools.cache
+@functools.cache  # `functional` is compiled once for each penalty object
 def _penalty(alpha: float) -> PenaltyFunction:
-    def penalty(differences, valid):
-        prediction, target = differences
-        parts = [
+    def penalty(differences, masks):
+        of_predictions, of_targets = differences
+        penalties = [
             power(absolute(p) - absolute(t), alpha)
-            for p, t in zip(prediction, target, strict=True)
+            for p, t in zip(of_predictions, of_targets, strict=True)
         ]
-        if valid:
-            parts = [
-                jnp.where(v, part, 0) for v, part in zip(valid, parts, strict=True)
+        if masks:
+            penalties = [
+                jnp.where(mask, value, 0)
+                for mask, value in zip(masks, penalties, strict=True)
             ]
-        return functools.reduce(jnp.add, parts)
+        return functools.reduce(jnp.add, penalties)
 
     return penalty

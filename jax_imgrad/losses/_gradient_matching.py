@@ -1,4 +1,4 @@
-"""Gradient matching: the gradients of a residual, at several scales."""
+"""Gradient matching: the absolute differences of a residual, at several scales."""
 
 from __future__ import annotations
 
@@ -26,46 +26,50 @@ def gradient_matching(
     reduction: MatchingReduction = "mean",
     implementation: Implementation | None = None,
 ) -> Float[Array, " B"]:
-    r"""How much the gradients of two images differ, at several scales.
+    r"""The multi-scale gradient matching loss between two images.
 
     .. math::
         \sum_{k=0}^{K-1} \frac{1}{N_k} \sum_i \sum_a |\partial_a R^k_i|,
         \qquad R = p - t
 
     where :math:`R^k` is every :math:`2^k`-th pixel of R along each axis, and
-    :math:`N_k` counts its valid pixels.
+    :math:`N_k` is the number of its valid pixels and channels. The derivative of
+    :math:`|x|` at 0 is 0.
 
-    - MiDaS: the default; K = 4, and the weight is 0.5 beside the data term. The paper
-      divides every scale by the pixels of the first. The code divides as here, by
-      default as `"batch_mean"`; its other reduction is `"mean"`. Both align the
-      prediction first, with :func:`scale_and_shift`.
-    - MegaDepth: K = 4, R is of logarithms of depth, and the weight is 0.5. The paper
-      divides every scale by the pixels of the first. The code divides as MiDaS's, but
-      takes differences of pixels two apart.
-    - DenseDepth: `scales=1`, with the weight 1 in paper and code. The code takes the
-      mean over the batch, too, of `tf.image.image_gradients`, as here over all pixels.
+    - MiDaS: the default options, K = 4, with weight 0.5 beside the data term. In the
+      paper, every scale is divided by the number of pixels of the first scale. The code
+      divides as above, with the reduction `"batch_mean"` by default, or `"mean"`. Both
+      align the prediction first, see :func:`scale_and_shift`.
+    - MegaDepth: K = 4, with weight 0.5, for logarithms of depth. In the paper, every
+      scale is divided by the number of pixels of the first scale. The code divides as
+      that of MiDaS does, but takes differences of pixels that are two apart.
+    - DenseDepth: `scales=1`, with weight 1 in paper and code. The code applies
+      `tf.image.image_gradients`, and takes the mean over all pixels (as here) and over
+      the batch.
 
     Args:
-      predictions: `[B, ...]`, real; integers are taken as float32.
-      targets: an array of the shape of `predictions`.
-      scales: K, from 1 to 31.
-      axes: the axes along which to take differences, and every :math:`2^k`-th pixel: an
-        integer or a sequence of integers.
-      where: `[B, ...]`, broadcast to `predictions`: which pixels are valid in both.
-      reduction: `"mean"`, over the valid pixels and channels of each image;
-        `"batch_mean"`, the default of MiDaS, whose mean over the batch is the sum over
-        the batch, divided by the valid pixels of the batch, so that images with few of
-        them count less; or `"sum"`.
-      implementation: as for :func:`total_variation`.
+      predictions: p, `[B, ...]`, `[B, H, W, C]` for the default `axes`; a real JAX or
+        NumPy array. Integers are converted to float32. Any axis may be sharded.
+      targets: t, a real array with the shape of `predictions`.
+      scales: the number of scales K, from 1 to 31.
+      axes: the axes along which to subsample and to take differences, an integer or
+        a sequence of integers.
+      where: mask of the pixels that are valid in both images, bool, broadcast to the
+        shape of `predictions`.
+      reduction: `"mean"` divides by the number of valid pixels and channels of each
+        image. `"batch_mean"`, the default of MiDaS, divides by the average of these
+        numbers over the batch, so that images with few valid pixels have less weight.
+        `"sum"` does not divide.
+      implementation: as in :func:`total_variation`.
 
     Returns:
-      One number for each image, `[B]`, in at least float32.
+      `[B]`, one number per image, in at least float32.
 
     Raises:
-      ValueError: if the shapes differ, an option is none of its values, an axis is not
-        one of the images', or `where` does not broadcast.
+      ValueError: if the shapes differ, an option has an unsupported value, an axis is
+        out of range or the batch axis, or `where` does not broadcast.
       TypeError: if `predictions` or `targets` is not an array of real numbers.
-      NotImplementedError: if the implementation asked for cannot run here.
+      NotImplementedError: if the named implementation cannot run.
 
     Example:
       >>> import jax.numpy as jnp
@@ -85,52 +89,68 @@ def gradient_matching(
     scales = _arguments.as_integer_between("scales", scales, 1, 31)
     _arguments.check_implementation(implementation)
     pair = _arguments.as_real_images(predictions=predictions, targets=targets)
-    counted = _arguments.as_axes(axes, "predictions", pair[0])
+    sorted_axes = _arguments.as_axes(axes, "predictions", pair[0])
     valid = _arguments.as_mask(where, "predictions", pair[0])
-    return _gradient_matching(*pair, valid, scales, counted, reduction, implementation)
+    return _gradient_matching(
+        *pair, valid, scales, sorted_axes, reduction, implementation
+    )
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4, 5, 6))
 def _gradient_matching(
-    predictions, targets, valid, scales, axes, reduction, implementation
-):
+    predictions: jax.Array,
+    targets: jax.Array,
+    valid: jax.Array | None,
+    scales: int,
+    axes: tuple[int, ...],
+    reduction: MatchingReduction,
+    implementation: Implementation | None,
+) -> jax.Array:
     residual = valid_residual(predictions, targets, valid)
     loss = jnp.zeros((), residual.dtype)
     for scale in range(scales):
-        loss += _over_devices(
-            functools.partial(_of_scale, scale, axes, reduction, implementation),
-            residual,
-            valid,
-            sliced=axes if scale else (),
+        loss_at_scale = functools.partial(
+            _loss_at_scale, scale, axes, reduction, implementation
         )
+        subsampled_axes = axes if scale else ()
+        if is_whole_along(residual, subsampled_axes):
+            loss += loss_at_scale(residual, valid)
+        else:
+            # JAX refuses to slice an explicitly sharded axis with a step, since fewer
+            # pixels than devices may remain. The automatic partitioner can, and
+            # exchanges only a few rows.
+            loss += with_automatic_sharding(loss_at_scale, residual)(residual, valid)
     return loss
 
 
-def _of_scale(scale, axes, reduction, implementation, residual, valid):
-    part = _every(2**scale, residual, axes)
-    mask = None if valid is None else _every(2**scale, valid, axes)
+def _loss_at_scale(
+    scale: int,
+    axes: tuple[int, ...],
+    reduction: MatchingReduction,
+    implementation: Implementation | None,
+    residual: jax.Array,
+    valid: jax.Array | None,
+) -> jax.Array:
+    """The term of one scale, `[B]`."""
+    subsampled = _subsample(residual, 2**scale, axes)
+    mask = None if valid is None else _subsample(valid, 2**scale, axes)
+    delta = jnp.zeros((), subsampled.dtype)  # which "l1" ignores
     total = functional(
         Variation("l1"),
-        [part],
-        [jnp.zeros((), part.dtype), *valid_differences(mask, axes)],
+        [subsampled],
+        [delta, *valid_differences(mask, axes)],
         axes=axes,
         implementation=implementation,
     )
-    pixels = count(mask, part.shape, part.dtype)
+    if reduction == "sum":
+        return total
+    pixels = count(mask, subsampled.shape, subsampled.dtype)
     if reduction == "batch_mean":
         pixels = jnp.broadcast_to(pixels.mean(), pixels.shape)
-    return total if reduction == "sum" else ratio(total, pixels)
+    return ratio(total, pixels)
 
 
-def _over_devices(function, image, valid, sliced):
-    """`function(image, valid)`, a number for each image, which slices these axes."""
-    if is_whole_along(image, sliced):
-        return function(image, valid)
-    # JAX does not slice an axis that is explicitly sharded, as there may be fewer
-    # pixels left than devices; the partitioner does, with exchanges of a few rows.
-    return with_automatic_sharding(function, image)(image, valid)
-
-
-def _every(step: int, image: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+def _subsample(image: jax.Array, step: int, axes: tuple[int, ...]) -> jax.Array:
+    """Every `step`-th pixel along the axes."""
     steps = [step if axis in axes else 1 for axis in range(image.ndim)]
     return image[tuple(slice(None, None, step) for step in steps)]

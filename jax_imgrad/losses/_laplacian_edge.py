@@ -1,4 +1,4 @@
-"""The edge loss of MPRNet: a level of the Laplacian pyramid of a residual."""
+"""The edge loss of MPRNet: one level of the Laplacian pyramid of a residual."""
 
 from __future__ import annotations
 
@@ -32,40 +32,47 @@ def laplacian_edge(
     where: Bool[Numbers, "..."] | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, " B"]:
-    r"""How much the edges of two images differ, in the sense of a Laplacian pyramid.
+    r"""The Laplacian pyramid edge loss between two images.
 
     .. math::
         \frac1N \sum_i \sqrt{(\Delta R)_i^2 + \epsilon^2} - \epsilon,
         \qquad \Delta R = R - G\, U\, G\, R, \qquad R = p - t
 
-    where G smooths with the taps 0.05, 0.25, 0.4, 0.25, 0.05 along each axis, and U
-    keeps every second pixel along all of them, doubled for each, and sets the others to
-    zero. G repeats the pixels at the border, as in the reference code, also
-    those of U, so that a constant residual is not quite left alone there.
+    where G smooths along each of the `axes`, with the taps 0.05, 0.25, 0.4, 0.25, 0.05
+    and the boundary condition `"edge"`. U multiplies the pixels with even indices along
+    all of the `axes` by 2 for each axis, and sets the others to 0. As in the reference
+    code, the second G pads the result of U with its edge pixels, so :math:`\Delta R` of
+    a constant R is not exactly 0 near the border. The loss is differentiable
+    everywhere, with derivative 0 for equal images.
 
     The paper writes :math:`\sqrt{\|\Delta R\|^2 + \epsilon^2}`; its code takes the mean
     of :math:`\sqrt{(\Delta R)_i^2 + \epsilon^2}` over pixels, channels and batch. Here
-    :math:`\epsilon` is subtracted, so that two equal images have the loss 0. Both add
-    0.05 times it to the same penalty of R itself, at each of three stages.
+    :math:`\epsilon` is subtracted, so that the loss of two equal images is 0. Paper and
+    code add 0.05 times this loss to the same penalty of R, at each of three stages.
+
+    `jax.export` needs an unknown size along the `axes` to be promised to be at least 4:
+    `jax.export.symbolic_shape("b, h, w, c", constraints=["h >= 4", "w >= 4"])`.
 
     Args:
-      predictions: `[B, ...]`, real; integers are taken as float32.
-      targets: an array of the shape of `predictions`.
-      delta: :math:`\epsilon`, a positive number, or an array that broadcasts to
-        `predictions`. It may be differentiated.
-      axes: the axes along which to smooth, and to keep every second pixel: an integer
-        or a sequence of integers.
-      where: `[B, ...]`, broadcast to `predictions`: which pixels are valid in both. An
-        edge counts if all pixels that it is made of are valid: those within 4 pixels
-        along each axis, or 3, at every second one.
-      reduction: `"mean"`, over the N edges that count and the channels, or `"sum"`.
+      predictions: p, `[B, ...]`, `[B, H, W, C]` for the default `axes`; a real JAX or
+        NumPy array. Integers are converted to float32. Any axis may be sharded.
+      targets: t, a real array with the shape of `predictions`.
+      delta: :math:`\epsilon`, a positive number, or an array that broadcasts to the
+        shape of `predictions`. The loss is differentiable with respect to it.
+      axes: the axes along which to smooth and subsample, an integer or a sequence of
+        integers.
+      where: mask of the pixels that are valid in both images, bool, broadcast to the
+        shape of `predictions`. An output :math:`(\Delta R)_i` is valid if all pixels
+        that it depends on are valid: along each axis, those within 4 pixels of i if i
+        is even, and within 3 if it is odd.
+      reduction: `"mean"` over the N valid outputs and channels, or `"sum"`.
 
     Returns:
-      One number for each image, `[B]`, in at least float32.
+      `[B]`, one number per image, in at least float32.
 
     Raises:
-      ValueError: if the shapes differ, an option is none of its values, an axis is not
-        one of the images', or `where` does not broadcast.
+      ValueError: if the shapes differ, an option has an unsupported value, an axis is
+        out of range or the batch axis, or `where` or `delta` does not broadcast.
       TypeError: if `predictions` or `targets` is not an array of real numbers.
 
     Example:
@@ -84,17 +91,25 @@ def laplacian_edge(
     """
     _arguments.check_option("reduction", reduction, ("mean", "sum"))
     pair = _arguments.as_real_images(predictions=predictions, targets=targets)
-    counted = _arguments.as_axes(axes, "predictions", pair[0])
+    sorted_axes = _arguments.as_axes(axes, "predictions", pair[0])
     valid = _arguments.as_mask(where, "predictions", pair[0])
-    wide = accumulator(float_of(*(image.dtype for image in pair)))
+    dtype = accumulator(float_of(*(image.dtype for image in pair)))
     shape = pair[0].shape
-    parameter = _arguments.as_parameter("delta", delta, wide, "predictions", shape)
-    return _laplacian_edge(*pair, parameter, valid, counted, reduction)
+    parameter = _arguments.as_parameter("delta", delta, dtype, "predictions", shape)
+    return _laplacian_edge(*pair, parameter, valid, sorted_axes, reduction)
 
 
 @functools.partial(jax.jit, static_argnums=(4, 5))
-def _laplacian_edge(predictions, targets, delta, valid, axes, reduction):
-    # The map is linear, so it is applied once, to the residual.
+def _laplacian_edge(
+    predictions: jax.Array,
+    targets: jax.Array,
+    delta: jax.Array,
+    valid: jax.Array | None,
+    axes: tuple[int, ...],
+    reduction: Reduction,
+) -> jax.Array:
+    # R - G U G R is linear, so it is applied once, to the residual, and not to both
+    # images.
     residual = valid_residual(predictions, targets, valid)
     if delta.ndim:
         delta = jnp.broadcast_to(delta, residual.shape)
@@ -104,21 +119,24 @@ def _laplacian_edge(predictions, targets, delta, valid, axes, reduction):
         (smoothed,) = stencil([image], ((smoothing,),), None)
         return smoothed
 
-    kept = _every_second(residual, axes)
-    coarse = jnp.where(kept, 2 ** len(axes) * smooth(residual), 0)
-    penalties = charbonnier([residual - smooth(coarse)], delta)
+    is_even = _is_even(residual, axes)
+    subsampled = jnp.where(is_even, 2 ** len(axes) * smooth(residual), 0)
+    penalties = charbonnier([residual - smooth(subsampled)], delta)
     if valid is not None:
-        valid = valid_outputs(valid_outputs(valid, smoothing) | ~kept, smoothing)
+        # The other pixels of `subsampled` are 0, whatever the mask, and so valid.
+        valid_subsampled = valid_outputs(valid, smoothing) | ~is_even
+        valid = valid_outputs(valid_subsampled, smoothing)
         penalties = jnp.where(valid, penalties, 0)
-    # XLA for CPU does not vectorize what it sums in the same loop.
+    # The barrier keeps XLA for CPU from fusing the penalties into their sum: it does
+    # not vectorize the loop that computes them when the loop also reduces them.
     total = materialize(penalties, "cpu").sum(tuple(range(1, penalties.ndim)))
     return reduced(total, valid, penalties.shape, reduction)
 
 
-def _every_second(image: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Which pixels are even along all of the axes; it broadcasts with the image."""
-    even = []
+def _is_even(image: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    """Mask of the pixels with even indices along all axes; broadcasts to the image."""
+    masks = []
     for axis in axes:
         shape = tuple(n if i == axis else 1 for i, n in enumerate(image.shape))
-        even.append(lax.broadcasted_iota(jnp.int32, shape, axis) % 2 == 0)
-    return functools.reduce(jnp.logical_and, even)
+        masks.append(lax.broadcasted_iota(jnp.int32, shape, axis) % 2 == 0)
+    return functools.reduce(jnp.logical_and, masks)

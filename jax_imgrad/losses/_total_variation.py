@@ -1,4 +1,4 @@
-"""Total variation: a penalty of the differences of one image."""
+"""Total variation: a penalty of the forward differences of an image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from jax_imgrad.typing import (
     Reduction,
 )
 
-_SCALES = {"huber": 1.0, "charbonnier": 1e-3}
+_DEFAULT_DELTA = {"huber": 1.0, "charbonnier": 1e-3}  # other penalties have no delta
 
 
 @renamed(scale="delta")
@@ -40,52 +40,61 @@ def total_variation(
     reduction: Reduction = "mean",
     implementation: Implementation | None = None,
 ) -> Float[Array, " B"]:
-    r"""How much an image varies from pixel to pixel.
+    r"""The total variation of each image, with a choice of penalties.
 
     .. math::
         \frac1N \sum_i \sum_a \rho(\partial_a u_i) \quad\text{or, isotropic,}\quad
         \frac1N \sum_i \rho\Big(\sqrt{\textstyle\sum_a (\partial_a u_i)^2}\Big)
 
-    with :math:`\partial_a` the forward difference along axis a, zero at the last pixel,
-    and :math:`\rho(d)` one of
+    where :math:`\partial_a` is the forward difference along axis a, 0 at the last
+    pixel, and the penalty :math:`\rho(d)` is one of
 
-    - `"l1"`: :math:`|d|`, the total variation itself;
+    - `"l1"`: :math:`|d|`, the total variation in the strict sense;
     - `"l2"`: :math:`d^2`;
     - `"huber"`: :math:`d^2/2\delta` where :math:`|d| \le \delta`, else
       :math:`|d| - \delta/2`;
     - `"charbonnier"`: :math:`\sqrt{d^2 + \epsilon^2} - \epsilon`.
 
-    The paper's is the isotropic sum. Of the codes, that of TensorFlow is the sum of the
-    parts, as `jax_imgrad.total_variation`; so is torchmetrics', which adds up the
-    batch, too; kornia's is that for each channel, or the mean along each axis, added.
+    The derivative is :math:`-\frac1N \operatorname{div} \rho'(\partial u)`, with
+    :math:`\rho'(0) = 0` for every penalty.
+
+    This function is a mean by default; in contrast, `jax_imgrad.total_variation` is the
+    anisotropic sum with `"l1"`, as in TensorFlow. The paper defines the isotropic sum.
+    torchmetrics has the anisotropic sum, also over the batch. kornia has the
+    anisotropic sum for each channel, or the mean along each axis, added over the axes.
 
     Args:
-      image: `[B, ...]`, real; integers are taken as float32. `[B, H, W, C]` for the
-        default `axes`.
+      image: `[B, ...]`, `[B, H, W, C]` for the default `axes`; a real JAX or NumPy
+        array. Integers are converted to float32. Any axis may be sharded.
       penalty: the name of :math:`\rho`.
-      delta: :math:`\delta` of Huber, by default 1, or :math:`\epsilon` of Charbonnier,
-        by default 0.001: a positive number, or an array that broadcasts to `image`
-        (with `channel_coupling` to one of one channel). It may be differentiated.
-      isotropic: whether the penalty is of the length of the gradient, not of its parts.
-      channel_coupling: whether that length is taken over the channels (the last axis)
-        too: the color total variation of Bresson and Chan. Implies `isotropic`. A pixel
-        is then valid if all its channels are.
+      delta: :math:`\delta` of Huber (default 1) or :math:`\epsilon` of Charbonnier
+        (default 0.001): a positive number, or an array that broadcasts to the shape of
+        `image` (with `channel_coupling`, to that of one channel). The loss is
+        differentiable with respect to it.
+      isotropic: whether to penalize the norm of the gradient at each pixel, rather than
+        its components.
+      channel_coupling: whether that norm is also taken over the channels (the last
+        axis), as in the color total variation of Bresson and Chan. Implies `isotropic`.
+        A pixel is then valid if all its channels are valid.
       axes: the axes along which to take differences, an integer or a sequence of
         integers.
-      where: `[B, ...]`, broadcast to `image`: which pixels are valid.
-      reduction: `"mean"`, over the N valid pixels and channels (with
-        `channel_coupling`, over the valid pixels), or `"sum"`.
-      implementation: None, which is `"xla_cpu"` in a program for one CPU and `"xla"`
-        elsewhere; or either name.
+      where: mask of the valid pixels, bool, broadcast to the shape of `image`.
+      reduction: `"mean"` over the N valid pixels and channels (with `channel_coupling`,
+        over the valid pixels), or `"sum"`.
+      implementation: `"xla"` is the definition, for every platform and sharding.
+        `"xla_cpu"` loops over long rows, for shapes known at compile time that are not
+        explicitly sharded. Defaults to `"xla_cpu"` in a program for one CPU, else to
+        `"xla"`. A name is never silently replaced: if it cannot run,
+        NotImplementedError is raised.
 
     Returns:
-      One number for each image, `[B]`, in at least float32.
+      `[B]`, one number per image, in at least float32.
 
     Raises:
-      ValueError: if an option is none of its values, an axis is not one of the image's,
-        or `where` does not broadcast.
+      ValueError: if an option has an unsupported value, an axis is out of range or the
+        batch axis, or `where` or `delta` does not broadcast.
       TypeError: if `image` is not an array of real numbers.
-      NotImplementedError: if the implementation asked for cannot run here.
+      NotImplementedError: if the named implementation cannot run.
 
     Example:
       >>> import jax.numpy as jnp
@@ -108,18 +117,21 @@ def total_variation(
     _arguments.check_bool("channel_coupling", channel_coupling)
     _arguments.check_implementation(implementation)
     (array,) = _arguments.as_real_images(image=image)
-    counted = _arguments.as_axes(
+    sorted_axes = _arguments.as_axes(
         axes, "image", array, has_channels=bool(channel_coupling)
     )
     valid = _arguments.as_mask(where, "image", array)
-    wide = accumulator(float_of(array.dtype))
-    pixels, of = array.shape, "image"
-    if channel_coupling:
-        pixels, of = (*pixels[:-1], 1), "one channel of image"
-    delta = _SCALES.get(penalty, 1.0) if delta is None else delta
-    parameter = _arguments.as_parameter("delta", delta, wide, of, pixels)
-    if penalty not in _SCALES:
-        parameter = np.zeros((), wide)
+    accumulation_dtype = accumulator(float_of(array.dtype))
+    shape, shape_name = array.shape, "image"
+    if channel_coupling:  # the penalty is of all channels, so is its delta
+        shape, shape_name = (*shape[:-1], 1), "one channel of image"
+    if delta is None:
+        delta = _DEFAULT_DELTA.get(penalty, 1.0)
+    parameter = _arguments.as_parameter(
+        "delta", delta, accumulation_dtype, shape_name, shape
+    )
+    if penalty not in _DEFAULT_DELTA:
+        parameter = np.zeros((), accumulation_dtype)
     return _total_variation(
         array,
         parameter,
@@ -127,7 +139,7 @@ def total_variation(
         penalty,
         bool(isotropic or channel_coupling),
         bool(channel_coupling),
-        counted,
+        sorted_axes,
         reduction,
         implementation,
     )
@@ -135,15 +147,24 @@ def total_variation(
 
 @functools.partial(jax.jit, static_argnums=(3, 4, 5, 6, 7, 8))
 def _total_variation(
-    image, delta, valid, penalty, isotropic, coupled, axes, reduction, implementation
-):
+    image: jax.Array,
+    delta: jax.Array,
+    valid: jax.Array | None,
+    penalty: str,
+    isotropic: bool,
+    channel_coupling: bool,
+    axes: tuple[int, ...],
+    reduction: Reduction,
+    implementation: Implementation | None,
+) -> jax.Array:
     rho, shape = Variation(penalty, isotropic), image.shape
     if delta.ndim:
         delta = jnp.broadcast_to(delta, shape)
-    if coupled:
-        shape = (*shape[:-1], 1)
+    if channel_coupling:
+        shape = (*shape[:-1], 1)  # the mean is over pixels, not over channels
         valid = None if valid is None else valid.all(-1, keepdims=True)
-        if image.shape[-1] > 1 and penalty != "l2":  # whose sum is the same
+        # "l2" adds squares, so its sum is the same with and without coupling.
+        if image.shape[-1] > 1 and penalty != "l2":
             rho = Coupled(penalty)
     masks = valid_differences(valid, axes)
     total = functional(

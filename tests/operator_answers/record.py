@@ -1,11 +1,11 @@
-"""What other libraries call our operators, and what they answer.
+"""A table of expressions of other libraries and of jax_imgrad with equal results.
 
-In an environment that has one or several of them,
+In an environment that has one or several of the libraries,
 
     python tests/operator_answers/record.py
 
-records their answers beside this file, for the tests; and with --page, in one that has
-jax_imgrad, it writes docs/conversion.md from the same table.
+records their results beside this file, for the tests. With --page it writes
+docs/conversion.md from the same table.
 """
 
 import importlib
@@ -20,14 +20,14 @@ PAGE = HERE.parents[1] / "docs" / "conversion.md"
 
 
 class Row(NamedTuple):
-    """The same numbers, as an expression of theirs and of ours."""
+    """Two expressions with equal results, theirs and ours."""
 
     theirs: str
     ours: str
 
 
 def pixels():
-    """The names in the expressions: an image, one of bytes, and a volume."""
+    """The arrays in the expressions: an image, a uint8 image and a volume."""
     rng = np.random.default_rng(0)
     return {
         "x": rng.standard_normal((7, 9)),
@@ -36,7 +36,7 @@ def pixels():
     }
 
 
-# By the name of the boundary here, that of others for the same.
+# For each boundary condition of ours, the name in other libraries.
 SCIPY = {
     "symmetric": "reflect",
     "reflect": "mirror",
@@ -59,7 +59,7 @@ MONAI = {
 
 
 def ours(function, operator=None, boundary="symmetric", *, at="", image="x", raw=True):
-    """An expression of ours on an image, or a volume, with its usual options."""
+    """An expression of ours for an image or a volume, with the usual options."""
     axes = "(0, 1, 2)" if image == "v" else "(0, 1)"
     options = [image, f"axes={axes}", f"boundary={boundary!r}"]
     if operator is not None:
@@ -189,7 +189,7 @@ def tensorflow_rows():
 
 
 class Library(NamedTuple):
-    """A peer, the modules that its expressions name, and a sentence about it."""
+    """A library, the modules in its expressions, and its conventions."""
 
     title: str
     version: str
@@ -204,50 +204,55 @@ LIBRARIES = {
         "tensorflow",
         {"tf": "tensorflow"},
         tuple(tensorflow_rows()),
-        "Raw taps, REFLECT, `(dy, dx)` along a new last axis. An axis of one pixel, of "
-        "which there is no reflection, is an error there and here.",
+        "`sobel_edges`: unscaled taps, boundary REFLECT, `(dy, dx)` stacked along a "
+        "new last axis. Reflection needs at least 2 pixels along an axis, in both "
+        "libraries.",
     ),
     "scipy": Library(
         "SciPy",
         "scipy",
         {"ndimage": "scipy.ndimage"},
         tuple(scipy_rows()),
-        "Raw taps, one axis a call. Its *reflect* is our `symmetric`, and its *mirror* "
-        "our `reflect`. On bytes it wraps around; ours do not.",
+        "Unscaled taps, one axis per call. SciPy's *reflect* is our `symmetric`, its "
+        "*mirror* is our `reflect`. Results for uint8 images wrap around in SciPy, but "
+        "not here.",
     ),
     "skimage": Library(
         "scikit-image",
         "skimage",
         {"filters": "skimage.filters", "feature": "skimage.feature"},
         tuple(skimage_rows()),
-        "Smoothing of sum 1 but differences over two pixels that are not halved: 2 for "
-        "a ramp. A magnitude is divided by the root of the number of axes. `laplace` "
-        "has the other sign. *reflect* as SciPy's.",
+        "The smoothing taps sum to 1, but differences over two pixels are not halved: "
+        "the derivative of a ramp of slope 1 is 2. Magnitudes are divided by the "
+        "square root of the number of axes. `laplace` has the opposite sign. Boundary "
+        "conditions have SciPy's names.",
     ),
     "opencv": Library(
         "OpenCV",
         "cv2",
         {"cv2": "cv2"},
         tuple(opencv_rows()),
-        "Raw taps; the orders of x and y are arguments, x first. `spatialGradient` is "
-        "`(dx, dy)`. With `ddepth=-1` it saturates bytes; ours do not.",
+        "Unscaled taps; the orders of the derivative are arguments, x before y. "
+        "`spatialGradient` returns `(dx, dy)`. With `ddepth=-1`, results for uint8 "
+        "images saturate in OpenCV, but not here.",
     ),
     "kornia": Library(
         "kornia",
         "kornia",
         {"kornia": "kornia", "torch": "torch"},
         tuple(kornia_rows()),
-        "Per pixel if `normalized`, always *replicate*, `(dx, dy)`, `(dxx, dxy, dyy)`, "
-        "`(dx, dy, dz)`: in the other order. Its second derivatives by `'sobel'` are "
-        "those of OpenCV's 5 taps. `kornia.filters.sobel` adds 1e-6 below the root.",
+        "Derivatives per pixel if `normalized`; the boundary is always *replicate*. "
+        "Parts are in the opposite order: `(dx, dy)`, `(dxx, dxy, dyy)`, "
+        "`(dx, dy, dz)`. Second derivatives with `'sobel'` use OpenCV's taps of size "
+        "5. `kornia.filters.sobel` adds 1e-6 under the square root.",
     ),
     "monai": Library(
         "MONAI",
         "monai",
         {"monai": "monai.transforms"},
         tuple(monai_rows()),
-        "Per pixel, in the order of the axes, along the channel axis; in three "
-        "dimensions too.",
+        "Derivatives per pixel, for images and volumes, stacked along the channel axis "
+        "in the order of the axes.",
     ),
 }
 BOUNDARY_NAMES = {
@@ -259,18 +264,18 @@ BOUNDARY_NAMES = {
 
 
 def named(library):
-    """What its expressions name: pixels, and its modules."""
+    """The namespace of the expressions: arrays, and the modules of the library."""
     names = pixels()
     for short, module in library.modules.items():
         imported = importlib.import_module(module)
-        # The expressions spell submodules out, from the package down.
+        # Expressions that start with the package name submodules in full.
         whole = module.split(".")[0] == short
         names[short] = sys.modules[short] if whole else imported
     return names
 
 
 def record(name):
-    """Writes the answers of a library to its file."""
+    """Writes the results of a library to its file."""
     library = LIBRARIES[name]
     names = named(library)
     asked = [row.theirs for row in library.rows]
@@ -281,22 +286,22 @@ def record(name):
 
 
 def load(name):
-    """Its version, and what was asked with what was answered."""
+    """The version of a library, and its results by expression."""
     with np.load(HERE / f"{name}.npz") as file:
         asked = file["asked"].tolist()
         return str(file["version"]), {q: file[str(i)] for i, q in enumerate(asked)}
 
 
 def page():
-    """docs/conversion.md."""
+    """The text of docs/conversion.md."""
     lines = [
         "# From other libraries\n",
-        "Each line is two expressions with the same numbers: theirs, recorded, and "
-        "ours, which a test compares. `x` is an image `[H, W]`, `u` one of bytes, "
-        "`v` a volume `[D, H, W]`. This page is written from the table of that test, "
-        "by `python tests/operator_answers/record.py --page`.\n",
-        "## The border\n",
-        "| ours | beyond a b c | " + " | ".join(BOUNDARY_NAMES) + " |",
+        "The two expressions of each row have equal results. A test compares ours with "
+        "recorded results of the other library. `x` is an image `[H, W]`, `u` a uint8 "
+        "image, `v` a volume `[D, H, W]`. This page is generated from the table of "
+        "that test by `python tests/operator_answers/record.py --page`.\n",
+        "## Boundary conditions\n",
+        "| ours | before a b c | " + " | ".join(BOUNDARY_NAMES) + " |",
         "|---|---|" + "---|" * len(BOUNDARY_NAMES),
     ]
     pictures = {
@@ -305,7 +310,7 @@ def page():
         "symmetric": "b a │ a b c",
         "wrap": "b c │ a b c",
         "constant": "0 0 │ a b c",
-        "interior": "no result there",
+        "interior": "the result is 0",
     }
     for boundary, picture in pictures.items():
         theirs = [names.get(boundary, "") for names in BOUNDARY_NAMES.values()]

@@ -1,4 +1,4 @@
-"""Records what kornia and torchmetrics answer, for tests that run without them.
+"""Records answers of kornia and torchmetrics, for tests that run without them.
 
 Run where PyTorch, kornia and torchmetrics are installed:
 python tests/peer_answers/record.py
@@ -16,12 +16,12 @@ ARRAYS = Path(__file__).with_name("answers.npz")
 NOTES = Path(__file__).with_name("answers.json")
 
 PEERS = ("torch", "kornia", "torchmetrics")
-SHAPE = (2, 6, 7, 3)  # [B, H, W, C], as everywhere here; the peers take [B, C, H, W]
+SHAPE = (2, 6, 7, 3)  # [B, H, W, C]; the peers take [B, C, H, W]
 KINDS = ("random", "with ties")
 
 
 def images(kind):
-    """Two images; with ties, of few values, so that neighbors are often equal."""
+    """Two images; for "ties" with few values, so that neighbors are often equal."""
     rng = np.random.default_rng(0)
     pair = rng.random((2, *SHAPE))
     pair = np.round(3 * pair) / 2 if kind == "with ties" else pair
@@ -29,12 +29,12 @@ def images(kind):
 
 
 def weights(shape):
-    """Of a sum of answers, so that the derivative tells each of them."""
+    """Weights of the sum of answers, so that each contributes differently."""
     return np.cos(np.arange(np.prod(shape), dtype="float32")).reshape(shape)
 
 
 def smoothness(image, guide):
-    """Monodepth's, a number for the batch; of one channel, as kornia asks."""
+    """Monodepth's loss of the batch, for one channel, as required by kornia."""
     kornia = importlib.import_module("kornia")
     field = channels_first(image[..., :1])
     return [kornia.losses.inverse_depth_smoothness_loss(field, channels_first(guide))]
@@ -47,7 +47,7 @@ def total_variation_of_kornia(image, _):
 
 
 def charbonnier(image, other):
-    """Of each difference of two pixels, with a scale of 1."""
+    """The penalty of each difference of two pixels, with delta 1."""
     kornia = importlib.import_module("kornia")
     return [kornia.losses.charbonnier_loss(image, other)]
 
@@ -66,7 +66,7 @@ def gradients(image, _):
 
 
 def edges(image, other):
-    """MPRNet's edge loss, of which there is no package, in PyTorch's convolutions."""
+    """MPRNet's edge loss, which is in no package, with PyTorch's convolutions."""
     torch = importlib.import_module("torch")
     taps = torch.tensor([0.05, 0.25, 0.4, 0.25, 0.05])
     kernel = torch.outer(taps, taps).expand(SHAPE[-1], 1, 5, 5)
@@ -101,7 +101,7 @@ def channels_first(image):
 
 
 def answer(name, kind):
-    """What a peer answers, and the derivatives of its weighted sum by both images."""
+    """The answer of a peer, and the derivatives of its weighted sum in both images."""
     torch = importlib.import_module("torch")
     pair = [torch.tensor(image, requires_grad=True) for image in images(kind)]
     values = ANSWERS[name](*pair)
@@ -126,7 +126,7 @@ def record():
 
 
 def load(name, kind):
-    """As `answer`, from the record."""
+    """The recorded result of `answer`."""
     start = f"{name}, {kind}, "
     with np.load(ARRAYS) as arrays:
         number = sum(key.startswith(start) for key in arrays)

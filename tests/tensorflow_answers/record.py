@@ -1,7 +1,7 @@
-"""Records what TensorFlow's image_gradients answers, for tests that run without it.
+"""Records answers of TensorFlow's image_gradients, for tests that run without it.
 
 Run where tensorflow-cpu is installed: python tests/tensorflow_answers/record.py
-The functions take the module `tensorflow`, so that importing this file needs none.
+The functions take the module `tensorflow`, so importing this file does not need it.
 """
 
 import json
@@ -30,7 +30,7 @@ DTYPES = FLOATS + SIGNED + UNSIGNED
 
 
 def draw(rng, shape, dtype):
-    """Pixels from the whole range of an integer, so that differences wrap around."""
+    """Pixels over the whole range of an integer dtype: some differences wrap around."""
     dtype = np.dtype(dtype)
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
@@ -42,7 +42,7 @@ def draw(rng, shape, dtype):
 
 
 def images(rng):
-    """The images to record the differences of, by name."""
+    """The images whose differences are recorded, by name."""
     ramp = np.arange(25, dtype="float32").reshape(1, 5, 5, 1)
     named = {"the ramp of TensorFlow's documentation": ramp}
     for shape in SHAPES:
@@ -77,13 +77,13 @@ def refused_images():
 
 
 def weighted_loss(xp, differences, weights):
-    """A loss whose derivative differs from pixel to pixel; `xp` is a kind of NumPy."""
+    """A loss whose derivative differs between pixels; `xp` is a NumPy-like module."""
     (dy, dx), (of_dy, of_dx) = differences, weights
     return xp.sum(of_dy * dy**2) + xp.sum(of_dx * xp.sin(dx))
 
 
 def absolute_loss(xp, differences, weights):
-    """The total variation, whose derivative is a small integer, without rounding."""
+    """The total variation, whose derivative is a small integer: it is exact."""
     del weights
     return sum(xp.sum(xp.abs(difference)) for difference in differences)
 
@@ -92,12 +92,12 @@ LOSSES = {"weighted": weighted_loss, "absolute": absolute_loss}
 
 
 def draw_for_loss(rng, shape, dtype):
-    """An image without two equal neighbors, where |.| has no derivative; weights."""
+    """Weights, and an image without equal neighbors, where |.| has no derivative."""
     return tuple(draw(rng, shape, dtype) for _ in range(3))
 
 
 def differences(tf, image):
-    """TensorFlow's (dy, dx) of an array of NumPy, which it would not take itself."""
+    """TensorFlow's (dy, dx) of a NumPy array, which it does not accept itself."""
     dy, dx = tf.image.image_gradients(tf.constant(image))
     return dy.numpy(), dx.numpy()
 
@@ -123,7 +123,7 @@ def refusal(tf, image):
 
 
 def record(tf):
-    """Writes the images and what TensorFlow makes of them to the two files."""
+    """Writes the images and TensorFlow's answers to the two files."""
     rng = np.random.default_rng(SEED)
     values = {
         name: np.stack([image, *differences(tf, image)])
