@@ -3,6 +3,8 @@
 import os
 from typing import get_args
 
+import program_cache
+
 # Before JAX is imported: eight CPU devices to shard over, and no search for others. The
 # TPU compiler is told which TPU to compile for, and that none is attached. The CPU
 # compiler fuses loops as usual, but does not optimize their machine code.
@@ -23,7 +25,12 @@ os.environ["XLA_FLAGS"] = " ".join(
         os.environ.get("XLA_FLAGS", ""),  # the last value of a flag counts
     ]
 )
+# Most of the time of the tests goes into compiling small programs: they are kept.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", program_cache.folder())
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
+import hypothesis
 import jax
 import pytest
 from jax.experimental.pallas import tpu as pltpu
@@ -37,6 +44,17 @@ collect_ignore_glob = ["*/record.py"]
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# The same examples in every run. A failing example is not shrunk: each try compiles.
+hypothesis.settings.register_profile(
+    "suite",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+    report_multiple_bugs=False,
+)
+hypothesis.settings.load_profile("suite")
 
 # Small blocks, so that small images have several of them, and short programs.
 pallas_tpu._BLOCK_BYTES = 1 << 14
@@ -61,6 +79,14 @@ def shipped_sums(monkeypatch):
     """The parameters of sums on a CPU as shipped, without the changes for tests."""
     for name, value in SHIPPED_SUMS.items():
         monkeypatch.setattr(_sums, name, value)
+
+
+@pytest.fixture
+def empty_caches():
+    """None of JAX's programs from before, for a test that changes how they are made."""
+    jax.clear_caches()
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture

@@ -130,6 +130,9 @@ CALLS = [
     Call("losses.scale_and_shift", arrays=2, degree=None),
 ]
 
+ONE_OF_EACH = list({call.name: call for call in reversed(CALLS)}.values())
+"""The first call of each function."""
+
 
 def arrays(call: Call, shape, dtype="float32", kind="normal"):
     """Inputs: "normal" numbers, "ties" with many equal neighbors, or "flat" images.

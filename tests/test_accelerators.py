@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import programs
 import pytest
 from jax.experimental import topologies
+from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import AxisType, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
@@ -44,6 +45,17 @@ def topology(require, platform, **description):
         require(
             "accelerators", f"there is no compiler for {platform} here: {error!r:.90}"
         )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_program_cache():
+    """Programs for a device that is not here cannot be read from it."""
+    before = jax.config.jax_enable_compilation_cache
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_enable_compilation_cache", before)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ import jax_imgrad as jig
 from jax_imgrad._arguments import old_names
 from jax_imgrad.typing import Boundary, Implementation
 
+pytestmark = pytest.mark.fast
+
 BY_RANK = {
     0: "got rank 0 with shape ()",
     1: "got rank 1 with shape (2,); for one row of gray pixels [W], pass "

@@ -8,9 +8,12 @@ import re
 from pathlib import Path
 
 import pytest
+import test_every_function
 from public import CALLS
 
 import jax_imgrad as jig
+
+pytestmark = pytest.mark.fast
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "jax_imgrad"
@@ -266,6 +269,18 @@ def test_public_names():
 
 def test_the_table_of_calls_has_every_function():
     assert {call.name for call in CALLS} == PUBLIC.keys()
+
+
+def test_the_fast_tests_call_every_function():
+    assert test_every_function.pytestmark == pytest.mark.fast
+    called = {
+        mark.args[1][i].name
+        for test in vars(test_every_function).values()
+        for mark in getattr(test, "pytestmark", [])
+        if mark.args[0] == "call"
+        for i in range(len(mark.args[1]))
+    }
+    assert called == PUBLIC.keys()
 
 
 @pytest.mark.parametrize("name", PUBLIC)

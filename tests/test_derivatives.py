@@ -14,15 +14,26 @@ import jax_imgrad as jig
 
 operators = pytest.mark.parametrize("operator", OPERATORS, ids=str)
 boundaries = pytest.mark.parametrize("boundary", BOUNDARIES)
-scaled_boundaries = pytest.mark.parametrize(
-    ("boundary", "scale"), [*((b, "derivative") for b in BOUNDARIES), ("edge", "raw")]
-)
 
 CASES = {  # shape, axes, spacing
     "image": ((2, 5, 6, 2), (-3, -2), 1.0),
     "volume": ((4, 5, 6), (0, 1, 2), (2.5, 1.0, 0.5)),
     "signal": ((3, 9), (1,), 2.0),
 }
+# Of images every operator with every boundary, and raw; of other ranks every operator
+# and every boundary.
+EVERY_CASE = [
+    *(("image", o, b, "derivative") for o in OPERATORS for b in BOUNDARIES),
+    *(("image", o, "edge", "raw") for o in OPERATORS),
+    *(
+        (case, o, BOUNDARIES[i % len(BOUNDARIES)], "derivative")
+        for case in ("volume", "signal")
+        for i, o in enumerate(OPERATORS)
+    ),
+]
+every_case = pytest.mark.parametrize(
+    ("case", "operator", "boundary", "scale"), EVERY_CASE, ids=str
+)
 
 
 def assert_close(ours, wide, dtype="float32", gain=1.0):
@@ -42,14 +53,15 @@ def image_and_options(case, operator, boundary):
     return random_array(shape, "float32"), options
 
 
-@scaled_boundaries
-@operators
-@pytest.mark.parametrize("case", CASES)
+@every_case
 def test_spatial_gradient(case, operator, boundary, scale):
     x, options = image_and_options(case, operator, boundary)
     ours = jig.spatial_gradient(x, scale=scale, **options)
     for one, wide in zip(ours, oracle.gradient(x, scale=scale, **options), strict=True):
         assert_close(one, wide)
+    if boundary != "constant":  # a constant image has no slope
+        for part in jig.spatial_gradient(np.full_like(x, 3), scale=scale, **options):
+            np.testing.assert_allclose(part, 0, atol=2e-6)
 
 
 def test_axes_in_another_order():
@@ -75,11 +87,11 @@ def test_each_implementation(operator, boundary, implementation):
 
 
 @each_implementation
-@pytest.mark.parametrize("shape", [(3, 4, 6), (4, 5, 4), (5, 4, 7), (8, 9, 8)])
+@pytest.mark.parametrize("shape", [(3, 6), (5, 4), (4, 7), (8, 9)])
 @boundaries
 def test_images_with_few_interior_pixels(boundary, shape, implementation):
     x = random_array(shape, "float32")
-    options = {"operator": "sobel", "axes": (0, 1, 2), "boundary": boundary}
+    options = {"operator": "sobel", "axes": (0, 1), "boundary": boundary}
     assert_adjoint_to_each_other(x, implementation, options)
 
 
@@ -142,12 +154,7 @@ def test_nan_and_infinity_reach_only_their_neighborhood(implementation):
         np.testing.assert_array_equal(np.isfinite(one), np.isfinite(wide))
 
 
-@pytest.mark.parametrize(
-    ("case", "boundary", "scale"),
-    [(c, b, "derivative") for c in ("image", "volume") for b in BOUNDARIES]
-    + [("image", "edge", "raw")],
-)
-@operators
+@every_case
 def test_second_derivatives(case, operator, boundary, scale):
     x, options = image_and_options(case, operator, boundary)
     ours = jig.second_derivatives(x, scale=scale, **options)
@@ -173,21 +180,19 @@ def test_axes_shorter_than_the_stencil(shape, operator, boundary):
         assert_close(one, wide)
 
 
-def test_the_border_weights_of_other_platforms(monkeypatch):
+def test_the_border_weights_of_other_platforms(monkeypatch, empty_caches):
     """On a GPU and a TPU they are constants; a CPU computes with these here."""
 
     def elsewhere(*operands, default, **platforms):
         return default(*operands)
 
     monkeypatch.setattr(jax.lax, "platform_dependent", elsewhere)
-    jax.clear_caches()
     x = random_array((5, 6), "float32")
     for boundary in BOUNDARIES:
         options = {"operator": "sobel", "axes": (0, 1), "boundary": boundary}
         ours = jig.spatial_gradient(x, **options)
         for one, wide in zip(ours, oracle.gradient(x, **options), strict=True):
             assert_close(one, wide)
-    jax.clear_caches()
 
 
 @boundaries
@@ -216,23 +221,15 @@ def ramps(rank):
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
 @operators
-def test_ramps_have_their_slope(operator, rank):
+def test_slopes_of_ramps_and_parabolas(operator, rank):
     coordinates, inside = ramps(rank)
     axes = tuple(range(rank))
+    half = {"forward": 0.5, "backward": -0.5}.get(operator, 0)
     for a in axes:
         with jax.enable_x64(True):
             parts = jig.spatial_gradient(coordinates[a], operator=operator, axes=axes)
         for b, part in enumerate(parts):
             np.testing.assert_allclose(part[inside], a == b, atol=1e-13)
-
-
-@pytest.mark.parametrize("rank", [1, 2, 3])
-@operators
-def test_parabolas_have_a_linear_slope(operator, rank):
-    coordinates, inside = ramps(rank)
-    axes = tuple(range(rank))
-    half = {"forward": 0.5, "backward": -0.5}.get(operator, 0)
-    for a in axes:
         with jax.enable_x64(True):
             parts = jig.spatial_gradient(
                 coordinates[a] ** 2 / 2, operator=operator, axes=axes
@@ -266,14 +263,6 @@ def test_raw_gains_are_the_opencv_gains(operator, gain):
         x.astype("float32"), operator=operator, axes=(0, 1), scale="raw"
     )
     np.testing.assert_array_equal(dx[inside], gain)
-
-
-@operators
-@pytest.mark.parametrize("boundary", [b for b in BOUNDARIES if b != "constant"])
-def test_constants_have_no_slope(operator, boundary):
-    x = np.full((1, 6, 7, 2), 3.0, "float32")
-    for part in jig.spatial_gradient(x, operator=operator, boundary=boundary):
-        np.testing.assert_allclose(part, 0, atol=1e-6)
 
 
 def test_the_default_is_image_gradients():

@@ -16,6 +16,8 @@ import jax_imgrad as jig
 from jax_imgrad import _backends
 from jax_imgrad.typing import Implementation
 
+pytestmark = pytest.mark.fast
+
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
 

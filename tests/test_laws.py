@@ -3,11 +3,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import jax_imgrad as jig
+
+pytestmark = pytest.mark.fast
 
 # Integers as floats: their sums and differences are exact, so that == holds.
 SHAPES = st.tuples(*[st.integers(0, n) for n in (2, 6, 6, 3)])
@@ -23,7 +26,7 @@ def several(count):
 
 
 def law(strategy):
-    return lambda test: settings(deadline=None, max_examples=40)(given(strategy)(test))
+    return lambda test: settings(max_examples=40)(given(strategy)(test))
 
 
 def inner(a, b):

@@ -10,6 +10,8 @@ from jax.sharding import PartitionSpec as P
 
 from jax_imgrad import losses
 
+pytestmark = pytest.mark.fast
+
 SHAPE = (3, 5, 6, 2)
 
 

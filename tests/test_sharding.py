@@ -14,6 +14,8 @@ from jax.sharding import PartitionSpec as P
 
 import jax_imgrad as jig
 
+pytestmark = pytest.mark.fast
+
 SHAPE = (8, 16, 24, 3)
 SPECS = {
     "batch": P("x"),
