@@ -1,17 +1,22 @@
-"""A stencil along an axis, with its boundary condition, as a banded matrix.
+"""Applies stencils: along an axis, a stencil is a banded matrix.
 
-    y[i] = sum over the taps (k, w) of w * x[source(i + k)]
+A stencil with taps (k, w) computes
 
-where `source` gives the pixel that stands in for one beyond the border. Collected by
-the offset of the pixel that is read, that is a sum over the diagonals of the matrix,
+    y[i] = sum over the taps of w * x[source(i + k)]
+
+where `source(i + k)` is the pixel i + k, or the pixel that the boundary condition reads
+in its place if i + k is beyond the border. Sorted by the offset o = source(i + k) - i
+of the pixel that is read, this is a sum over the diagonals of a matrix:
 
     y[i] = sum over the offsets o of weight(o, i) * x[i + o]
 
-Away from the border, the offsets and weights are those of the taps; in a few rows near
-the border, the boundary condition changes weights and adds diagonals. The transpose has
-the diagonal -o for each diagonal o, moved by o rows. So every stencil, and its
-transpose, is one sum of shifted images with weights, from which XLA makes one loop,
-without a padded copy of the image.
+In the interior the diagonals are the taps, with constant weights. In a few rows near
+the border, the boundary condition changes weights and adds diagonals. The entry
+A[i, i + o] is in row i + o of the transpose, on the diagonal -o. So a transpose is such
+a sum too, with the rows of each diagonal o moved by o.
+
+Every stencil and every transpose is therefore a weighted sum of shifted images. XLA
+compiles it to one loop over the image, without a padded copy.
 """
 
 import functools
@@ -29,34 +34,44 @@ from jax_imgrad._differences import per_row, zero_margin
 from jax_imgrad._stencils import SeparableStencil, Stencil1D, passes
 from jax_imgrad.typing import Boundary
 
-# `shifted(image, {axis: offset})` is `image[i + offset]`, and 0 beyond the border.
+# How to shift: `shifted(image, {axis: offset})` is `image[i + offset]`, and 0 where
+# there is no such pixel. See `shift_along` and `shift_at_once`.
 Shifted = Callable[[jax.Array, Mapping[int, Any]], jax.Array]
 
 
 class Diagonal(NamedTuple):
-    """`weight * x[i + offset]` at pixel i, with other weights in some rows.
+    """A diagonal of the matrix: `weight * x[i + offset]` in row i.
 
-    A weight of None means that the matrix has no entry there: the pixel is not read. A
-    weight of 0 is an entry, of taps that cancel: a NaN that it multiplies stays NaN.
+    A weight is None for a structural zero: the pixel is not read. A weight of 0.0 is an
+    explicit zero, from taps that cancel: the pixel is read, and a NaN in it stays NaN.
+
+    Attributes:
+      offset: an integer, or an expression in the symbolic size of the axis.
+      weight: in all rows except those in `rows` and in the margin.
+      rows: pairs of a row and its weight. Negative rows count from the end.
+      margin: how many rows at the start and at the end are structural zeros.
     """
 
-    offset: Any  # an integer, or an expression in the unknown size of the axis
+    offset: Any
     weight: float | None
-    rows: tuple[tuple[int, float | None], ...] = ()  # below 0: counted from the end
-    margin: tuple[int, int] = (0, 0)  # rows at either end that have no entry
+    rows: tuple[tuple[int, float | None], ...] = ()
+    margin: tuple[int, int] = (0, 0)
 
 
 def apply(stencil: SeparableStencil, image: jax.Array, shifted: Shifted) -> jax.Array:
-    """The product of the matrices, one for each axis, times the image."""
-    matrices = tuple((axis, diagonals(one, image.shape[axis])) for axis, one in stencil)
+    """The stencil applied to the image: a product with one matrix for each axis."""
+    matrices = tuple(
+        (axis, diagonals(factor, image.shape[axis])) for axis, factor in stencil
+    )
     terms = math.prod(len(matrix) for _, matrix in matrices)
-    for i, some in enumerate(passes(matrices, terms)):
+    for i, factors in enumerate(passes(matrices, terms)):
         if i:
-            # Materialized: XLA for CPU would otherwise compute it anew for each tap
-            # along this axis, and so would XLA for GPU of a wrapped image. Other
-            # programs for a GPU or a TPU store it without a barrier, too.
+            # The barrier stores the result of the pass before. Without it, XLA for CPU
+            # would compute that again for each tap of this pass, and so would XLA for
+            # GPU with boundary="wrap". In other cases XLA for GPU and for TPU stores it
+            # anyway.
             image = lax.optimization_barrier(image)
-        image = _product(some, image, shifted)
+        image = _product(factors, image, shifted)
     return image
 
 
@@ -65,14 +80,21 @@ def _product(
     image: jax.Array,
     shifted: Shifted,
 ) -> jax.Array:
-    """The product of the matrices times the image, in one loop over it."""
+    """The product of the matrices and the image, in one loop over the image."""
     if not all(matrix for _, matrix in matrices):
         return jnp.zeros_like(image)
-    # The image at the offsets of every combination of diagonals, the last axis fastest;
-    # then the weighted sum along one axis after the other, from the last.
-    offsets = itertools.product(*([d.offset for d in matrix] for _, matrix in matrices))
+    # First the shifted image for every combination of diagonals, in the order of
+    # `itertools.product`, where the diagonals of the last axis vary fastest. Then the
+    # weighted sums, along the last axis first: each replaces the consecutive terms that
+    # differ only in their diagonal of that axis.
+    combinations = itertools.product(
+        *([d.offset for d in matrix] for _, matrix in matrices)
+    )
     axes = [axis for axis, _ in matrices]
-    terms = [shifted(image, dict(zip(axes, at, strict=True))) for at in offsets]
+    terms = [
+        shifted(image, dict(zip(axes, offsets, strict=True)))
+        for offsets in combinations
+    ]
     for axis, matrix in reversed(matrices):
         starts = range(0, len(terms), len(matrix))
         terms = [_sum(matrix, terms[i : i + len(matrix)], axis) for i in starts]
@@ -85,6 +107,7 @@ def _sum(
 ) -> jax.Array:
     """The sum over the diagonals of their weights times the shifted images."""
     margins = [diagonal.margin for diagonal in matrix]
+    # One mask of the sum if all diagonals have the same margin, else one for each term.
     of_sum = margins[0] if len({*margins}) == 1 else (0, 0)
     if not any(of_sum):
         shifted = [
@@ -96,7 +119,10 @@ def _sum(
 
 
 def _weighted(diagonal: Diagonal, shifted: jax.Array, axis: int) -> jax.Array:
-    """The weights of a diagonal times the shifted image."""
+    """The weights of a diagonal times the shifted image, before the margin is zeroed.
+
+    Structural zeros are masked, not multiplied, so that a NaN does not pass.
+    """
     usual, rows = diagonal.weight, diagonal.rows
     weights = {usual, *(weight for _, weight in rows)}
     numbers = [weight for weight in weights if weight is not None]
@@ -115,19 +141,26 @@ def _weighted(diagonal: Diagonal, shifted: jax.Array, axis: int) -> jax.Array:
 
 def scale(image: jax.Array, weight: float) -> jax.Array:
     """The image times a weight, in the dtype of the image."""
+    # No multiplication by 1 and -1, the most frequent weights.
     if weight in (1, -1):
         return image if weight == 1 else -image
     return image * jnp.asarray(_in_dtype(weight, image.dtype))
 
 
 def _in_dtype(weight: Any, dtype: np.dtype) -> np.ndarray:
-    """A weight in this dtype; of unsigned integers modulo their range, as they wrap."""
-    whole = jnp.issubdtype(dtype, jnp.integer)
-    return np.asarray(int(weight) if whole else weight).astype(dtype)
+    """A weight in the given dtype; a negative one wraps around in unsigned integers."""
+    is_integer = jnp.issubdtype(dtype, jnp.integer)
+    return np.asarray(int(weight) if is_integer else weight).astype(dtype)
 
 
-def _by_row(image: jax.Array, axis: int, usual, rows, dtype: np.dtype) -> jax.Array:
-    """The usual value in all rows but some."""
+def _by_row(
+    image: jax.Array,
+    axis: int,
+    usual: float | bool,
+    rows: Sequence[tuple[int, float | bool]],
+    dtype: np.dtype,
+) -> jax.Array:
+    """The values given for `rows`, and `usual` in all other rows."""
     size = image.shape[axis]
 
     def values(numpy, index):
@@ -141,11 +174,12 @@ def _by_row(image: jax.Array, axis: int, usual, rows, dtype: np.dtype) -> jax.Ar
 
 
 def diagonals(stencil: Stencil1D, size: Any) -> tuple[Diagonal, ...]:
-    """The diagonals of the matrix on an axis of this size, which may be unknown."""
+    """The diagonals of the matrix for an axis of the given, possibly symbolic, size."""
     if isinstance(size, int):
         return _diagonals(stencil, size)
-    # Where the two borders do not meet, border rows are the same for every size: they
-    # are taken from a matrix of a known size, and counted from the nearer end.
+    # For a symbolic size. If the two borders do not meet, the border rows, counted from
+    # the nearer end, are the same for every size. So they are those of a matrix of a
+    # known size, large enough to tell the two ends apart.
     check_size(stencil, size)
     before, after = stencil.reach
     known = 8 * (before + after + 1)
@@ -163,7 +197,10 @@ def diagonals(stencil: Stencil1D, size: Any) -> tuple[Diagonal, ...]:
 
 
 def check_size(stencil: Stencil1D, size: Any) -> None:
-    """Raises ValueError unless the axis is long enough, whatever its size will be."""
+    """Raises ValueError unless a symbolic size is known to be large enough.
+
+    Large enough means that the borders do not meet and that a reflected pixel exists.
+    """
     if stencil.boundary in ("interior", "constant"):
         return
     before, after = stencil.reach
@@ -182,7 +219,10 @@ def check_size(stencil: Stencil1D, size: Any) -> None:
 
 
 def _offset(offset: int, known: int, size: Any) -> Any:
-    """An offset that reaches the opposite end of a wrapped axis grows with its size."""
+    """The offset on an axis of the given size, from that on an axis of a known size.
+
+    Only an offset that wraps around to the opposite end depends on the size.
+    """
     if abs(offset) < known // 2:
         return offset
     return offset - known + size if offset > 0 else offset + known - size
@@ -190,11 +230,18 @@ def _offset(offset: int, known: int, size: Any) -> Any:
 
 @functools.cache
 def _diagonals(stencil: Stencil1D, size: int) -> tuple[Diagonal, ...]:
+    """The diagonals of the matrix for an axis of a known size.
+
+    Row i is a border row if one of its taps reads beyond the border: i < before or
+    i >= size - after. Its entries follow from `source`. All other rows have the taps as
+    their entries. So a diagonal has the weight of the tap with its offset, or None if
+    there is no such tap, except in the border rows where the entry differs.
+    """
     if stencil.boundary == "interior":
         return _diagonals_of_interior(stencil, size)
     before, after = stencil.reach
     border = [i for i in range(size) if i < before or i >= size - after]
-    # The entries of the border rows, by diagonal. Taps that meet at a pixel are added.
+    # entries[offset][row], of the border rows. Taps that read the same pixel are added.
     entries: dict[int, dict[int, float]] = {}
     for i, (k, weight) in itertools.product(border, stencil.taps):
         pixel = source(i + k, size, stencil.boundary)
@@ -204,14 +251,15 @@ def _diagonals(stencil: Stencil1D, size: int) -> tuple[Diagonal, ...]:
     taps = dict(stencil.taps)
     result = []
     for offset in sorted({*taps, *entries}):
-        usual, found = taps.get(offset), entries.get(offset, {})
-        weights = [(i, found.get(i)) for i in border if 0 <= i + offset < size]
+        usual, by_row = taps.get(offset), entries.get(offset, {})
+        # Where i + offset is beyond the border, the shifted image is 0 already.
+        weights = [(i, by_row.get(i)) for i in border if 0 <= i + offset < size]
         rows = tuple((i, weight) for i, weight in weights if weight != usual)
         if abs(offset) < size:
             result.append(Diagonal(offset, usual, rows))
     if not stencil.transposed:
         return tuple(result)
-    # A[i, i + o] is entry (i + o, i) of the transpose: diagonal -o, row i + o.
+    # The entry A[i, i + o] is in row i + o of the transpose, on the diagonal -o.
     return tuple(
         Diagonal(-d.offset, d.weight, tuple((i + d.offset, w) for i, w in d.rows))
         for d in result
@@ -219,12 +267,16 @@ def _diagonals(stencil: Stencil1D, size: int) -> tuple[Diagonal, ...]:
 
 
 def _diagonals_of_interior(stencil: Stencil1D, size: int) -> tuple[Diagonal, ...]:
-    """Without an output in the rows where a tap is missing."""
+    """The diagonals for boundary="interior".
+
+    The rows with a tap beyond the border are zero: the first `before`, the last
+    `after`.
+    """
     before, after = stencil.reach
     taps = [(offset, weight) for offset, weight in stencil.taps if abs(offset) < size]
     if not stencil.transposed:
-        # A shifted image is 0 where its pixel is beyond the border. If that leaves one
-        # term to be masked, as in a difference, it is masked, and not the sum.
+        # A shifted image is 0 where its pixel is beyond the border. If that leaves only
+        # one term to mask, as in a difference, that term is masked, else the sum.
         margins = [
             (before if -o < before else 0, after if o < after else 0) for o, _ in taps
         ]
@@ -233,9 +285,11 @@ def _diagonals_of_interior(stencil: Stencil1D, size: int) -> tuple[Diagonal, ...
         return tuple(
             Diagonal(o, w, margin=m) for (o, w), m in zip(taps, margins, strict=True)
         )
-    # The transpose reads no row without an output: of diagonal -o, row i reads row
-    # i - o, which is none of the first `before` and of the last `after`. Where i - o is
-    # beyond the border, the shifted image is 0 already.
+    # The zero rows are zero columns of the transpose. In its row i, the diagonal -o is
+    # in column i - o. That is a zero column if i - o < before or i - o >= size - after:
+    # in the first before + o rows and in the last after - o rows. With before = 0, the
+    # first o rows have a column i - o < 0, where the shifted image is 0 already; the
+    # same holds for the last rows with after = 0.
     return tuple(
         Diagonal(
             -offset,
@@ -250,7 +304,10 @@ def _diagonals_of_interior(stencil: Stencil1D, size: int) -> tuple[Diagonal, ...
 
 
 def source(pixel: int, size: int, boundary: Boundary) -> int | None:
-    """The pixel that stands in for one beyond the border, or None for a zero."""
+    """The pixel that is read as the given one, which may be beyond the border.
+
+    None if it counts as 0.
+    """
     if 0 <= pixel < size:
         return pixel
     if boundary == "constant":
@@ -259,6 +316,8 @@ def source(pixel: int, size: int, boundary: Boundary) -> int | None:
         return min(max(pixel, 0), size - 1)
     if boundary == "wrap":
         return pixel % size
+    # "symmetric" mirrors at the edge of the last pixel, which occurs twice; "reflect"
+    # at its center. The mirrored axis is periodic.
     period = 2 * size if boundary == "symmetric" else 2 * (size - 1)
     mirrored = pixel % period
     return min(mirrored, period - mirrored - (boundary == "symmetric"))

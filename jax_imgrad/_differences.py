@@ -1,13 +1,16 @@
-"""Shifts and differences of an image, in a form that keeps its shape.
+"""Shifts and differences of an image that keep its shape.
 
-    d[i] = shift(x)[i] - where(i has a next pixel, x[i], 0)
+A difference along an axis is
 
-Both terms are zero at the last pixel. Pixels are selected by `where`, never multiplied
-by a mask, so a NaN or an infinity stays in the differences that contain it.
+    d[i] = shift(x, 1)[i] - where(i has a next pixel, x[i], 0)
 
-Of an image whose rows or columns are sharded over devices, JAX refuses slices and rolls
-along a sharded axis. It accepts this form, and one row is all that the devices then
-exchange. The form makes no assumption about the sizes: they may be 0, 1 or unknown.
+where `shift(x, 1)[i]` is x[i + 1], or 0 beyond the border. At the last pixel both terms
+are 0. Pixels are selected by `where` and never multiplied by a mask, so a NaN or an
+infinity stays in the differences that contain it.
+
+Every array here has the shape of the image, for two reasons. JAX refuses a slice or a
+roll along an axis that is sharded over devices; it accepts these shifts, for which
+neighboring devices exchange one row. And sizes may be 0, 1 or symbolic.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,23 +21,24 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-_LONGEST_CONSTANT = 4096  # rows
+_LONGEST_CONSTANT = 4096  # elements of a mask that is stored in the program
 
 
 def shift(image: jax.Array, axis: int, by: Any) -> jax.Array:
-    """`image[i + by]` at pixel i, zero (or False) where there is no such pixel."""
+    """`image[i + by]` at pixel i; 0 (or False) where there is no pixel i + by."""
     padding = [(0, 0, 0)] * image.ndim
     padding[axis] = (-by, by, 0)
     return lax.pad(image, jnp.zeros((), image.dtype), padding)
 
 
 def shift_along(image: jax.Array, offsets: Mapping[int, Any]) -> jax.Array:
-    """The image shifted along several axes, one after the other.
+    """The image shifted along several axes, one axis after the other, rows first.
 
-    Shifts by the same rows and other columns share the shift by rows. If rows are
-    sharded, the devices then exchange each row once, for all of these shifts.
+    Two shifts by the same number of rows then share the shift along the rows. If rows
+    are sharded, the devices exchange each row once for all shifts that need it.
     """
     for axis, offset in sorted(offsets.items()):
+        # A symbolic offset, of a wrapped axis, is not compared with 0.
         if type(offset) is not int or offset != 0:
             image = shift(image, axis, offset)
     return image
@@ -51,23 +55,24 @@ def shift_at_once(image: jax.Array, offsets: Mapping[int, Any]) -> jax.Array:
 
 
 def difference(image: jax.Array, axis: int, by: int = 1) -> jax.Array:
-    """The pixel `by` further on minus this one; zero where there is none."""
+    """`image[i + by] - image[i]` at pixel i; 0 where there is no pixel i + by."""
     return shift(image, axis, by) - jnp.where(has_next(image, axis, by), image, 0)
 
 
 def has_next(image: jax.Array, axis: int, by: int = 1) -> jax.Array:
-    """Which pixels have a next one, `by` pixels further on."""
+    """Where there is a pixel i + by, for a positive `by`."""
     return _exists(image, axis, by)
 
 
 def has_previous(image: jax.Array, axis: int) -> jax.Array:
-    """Which pixels have a previous one."""
+    """Where there is a pixel i - 1."""
     return _exists(image, axis, -1)
 
 
 def _exists(image: jax.Array, axis: int, by: int) -> jax.Array:
+    """Where there is a pixel i + by: a mask of the shape and sharding of the image."""
     size = image.shape[axis]
-    everywhere = jnp.ones_like(image, bool)  # sharded as the image
+    everywhere = jnp.ones_like(image, bool)
 
     def by_row():
         def exists(_, row):
@@ -78,13 +83,17 @@ def _exists(image: jax.Array, axis: int, by: int) -> jax.Array:
     def shifted():
         return shift(everywhere, axis, by)
 
-    # A shifted constant is not read from memory on a GPU, and all stays one kernel: the
-    # derivative of a total variation takes two thirds of the time.
+    # XLA for GPU evaluates a shifted constant without reading it from memory, in the
+    # kernel that uses it: the derivative of a total variation takes two thirds of the
+    # time that it takes with a mask by row.
     return lax.platform_dependent(cuda=shifted, rocm=shifted, default=by_row)
 
 
 def zero_margin(image: jax.Array, axis: int, margin: tuple[int, int]) -> jax.Array:
-    """The image, zero in so many rows at the start and at the end of an axis."""
+    """The image, set to 0 in the first and the last rows along an axis.
+
+    `margin` is the number of rows at the start and the number of rows at the end.
+    """
     before, after = margin
     if not (before or after):
         return image
@@ -102,26 +111,32 @@ def per_row(
     function: Callable[[Any, Any], Any],
     costly: bool = False,
 ) -> jax.Array:
-    """`function(numpy, row)` of each row along `axis`; broadcasts against the image.
+    """Evaluates a function of the row index; the result broadcasts against the image.
 
-    `numpy` is `jax.numpy` or NumPy. A `costly` function is evaluated once for each row,
-    not at each pixel.
+    Args:
+      image: has the shape that the result broadcasts against.
+      axis: along which rows are counted.
+      function: `function(numpy, row)`, where `row` is an array of the row indices and
+        `numpy` the module that it belongs to: `jax.numpy` or NumPy.
+      costly: evaluate the function once per row and store the result, instead of
+        leaving XLA free to evaluate it again at each pixel.
     """
     size = image.shape[axis]
     shape = tuple(size if i == axis else 1 for i in range(image.ndim))
 
     def computed():
         rows = function(jnp, lax.broadcasted_iota(jnp.int32, shape, axis))
-        # XLA for CPU or GPU would otherwise evaluate it at each pixel, in the loop that
-        # reads it.
+        # Without the barrier, XLA for CPU and for GPU would fuse the function into the
+        # loop over pixels that uses it, and evaluate it at each pixel.
         return lax.optimization_barrier(rows) if costly else rows
 
     def constant():
         return jnp.asarray(function(np, np.arange(size).reshape(shape)))
 
-    # A computed mask is one more kernel on a GPU and a TPU. A constant mask is read
-    # slowly on a CPU (with bfloat16, the program takes up to 2.5 times as long), and a
-    # long one makes the program large.
+    # On a GPU and a TPU, computing the rows costs one more kernel, so a constant is
+    # better. On a CPU, reading a constant is slow: with bfloat16, programs take up to
+    # 2.5 times as long. A long constant would make the program large, and a symbolic
+    # size has none.
     if not (isinstance(size, int) and size <= _LONGEST_CONSTANT):
         return computed()
     if costly:

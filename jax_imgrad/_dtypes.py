@@ -1,4 +1,4 @@
-"""The dtypes in which differences and sums of them are computed."""
+"""The dtypes in which differences and their sums are computed."""
 
 import functools
 
@@ -8,7 +8,10 @@ import numpy as np
 
 
 def accumulator(dtype) -> np.dtype:
-    """At least float32, or int32: the sum of one image of bytes overflows float16."""
+    """The dtype in which to accumulate: at least 32 bits wide.
+
+    In float16, whose largest number is 65504, the sum over an image would overflow.
+    """
     dtype = jnp.dtype(dtype)
     if dtype.itemsize >= 4:
         return dtype
@@ -16,23 +19,28 @@ def accumulator(dtype) -> np.dtype:
 
 
 def upcast(array: jax.Array) -> jax.Array:
-    """The array in the dtype to accumulate in."""
+    """The array, cast to the dtype in which to accumulate."""
     return array.astype(accumulator(array.dtype))
 
 
 def derivative_dtype(dtype) -> np.dtype:
-    """The dtype of the derivative of a sum, until it is multiplied by its cotangent.
+    """The dtype of the derivative of a sum, before it meets the cotangent.
 
-    In float16 it could overflow before a mean divides it by the number of pixels, or
-    underflow before a loss is scaled up. bfloat16 has the range of float32.
+    A mean multiplies the derivative by 1/N, and loss scaling by a large number. In
+    float16, the derivative could overflow before the first or underflow before the
+    second, so float16 is replaced by float32. bfloat16 has the range of float32.
     """
     return jnp.dtype(jnp.float32) if dtype == jnp.float16 else jnp.dtype(dtype)
 
 
 def float_of(*dtypes: np.dtype) -> np.dtype:
-    """The floats of a loss of images of these dtypes: integers count as float32."""
+    """The floating dtype of a loss of images of these dtypes.
+
+    Integers count as float32.
+    """
     floats = [
         d if jnp.issubdtype(d, jnp.floating) else jnp.dtype("float32") for d in dtypes
     ]
-    with jax.numpy_dtype_promotion("standard"):  # of a loss, not of the user's
+    # The caller may have set promotion to "strict", which refuses mixed dtypes.
+    with jax.numpy_dtype_promotion("standard"):
         return functools.reduce(jnp.promote_types, floats)

@@ -1,18 +1,31 @@
-"""The engine of the losses: the sum of a penalty over the differences of images.
+"""The engine of the losses: the sum of a penalty of differences, and its derivative.
 
-    L(u) = sum over pixels of penalty(differences of u at the pixel)
+For an image u with differences d_a[i] = u[i + e_a] - u[i] along the axes a (0 where
+pixel i has no next one), a loss is
 
-By the chain rule, L'(u) is the transpose of the differences, applied to the derivative
-of the penalty, which is called the flux. The transpose of the differences is minus the
-divergence, so
+    L(u) = sum over pixels i of penalty(d[i])
 
-    L'(u) = -div flux,    flux = penalty'(differences of u)
+Its derivative has a closed form. Let the flux q_a[i] be the derivative of the penalty
+at pixel i by d_a[i]. By the chain rule, a tangent u' gives
 
-So value and derivative are one pass over the image each, or one for both, and nothing
-but the derivative, of the size of the image, is kept for the backward pass. Both are
-primitives of JAX, which a back end computes in its own way. Where the caller names
-none, it is chosen when the program is compiled, for the platform and the number of
-devices are known only then.
+    L' = sum over i, a of q_a[i] (u'[i + e_a] - u'[i])
+
+u'[j] occurs in this sum with the flux of pixel j - e_a, and with a minus sign with the
+flux of pixel j. Collecting these terms, the derivative by u[j] is
+
+    dL/du[j] = sum over a of q_a[j - e_a] - q_a[j]
+
+which is the flux that enters pixel j from its previous pixels less the flux that leaves
+it: minus the divergence of the flux. At the borders, the terms of differences that do
+not exist are 0. With several images, q has a component for each image and axis.
+
+So the sum and its derivative take one pass over the images each, or one for both. The
+only residual of the backward pass is the derivative itself.
+
+Both are computed by one primitive, `functional_p`, whose parameter `with_gradient` says
+whether to compute the derivative too. Each back end computes them in its own way. If
+the caller names no back end, it is chosen when the program is lowered: only then are
+the platform and the number of devices known.
 """
 
 import functools
@@ -39,16 +52,20 @@ def functional(
     """The sum of `penalty` over the pixels of each image.
 
     Args:
-      penalty: a pointwise function of the differences, see `_types.PenaltyFunction`; or
-        `_penalties.Coupled`, of one image. It is part of the compiled program, so it
-        must be one object from call to call.
+      penalty: a pointwise function of the differences, see `_types.PenaltyFunction`. A
+        `_penalties.Coupled` penalty takes a single image. The penalty is a static
+        parameter of the primitive: pass an equal object on every call, or the program
+        is compiled again.
       images: arrays of one shape `[B, ...]` and dtype.
-      parameters: of the penalty: numbers, or arrays of the shape of the images.
-      axes: along which to take differences, in increasing order, 0 not among them.
-      implementation: `"xla"`, `"xla_cpu"`, or None, which is the second on one CPU.
+      parameters: scalars or arrays of the shape of the images, in the order in which
+        the penalty takes them.
+      axes: along which to take differences, in increasing order, without the batch
+        axis 0.
+      implementation: `"xla"`, `"xla_cpu"`, or None, which takes `"xla_cpu"` on a single
+        CPU device and `"xla"` elsewhere.
 
     Returns:
-      One number for each image, `[B]`, in at least float32 or int32.
+      An array `[B]`, in at least float32 or int32.
     """
     _backends.check(implementation, images[0])
     dtype = accumulator(images[0].dtype)
@@ -65,7 +82,7 @@ def functional(
 
 
 def _match_arrays(operands: Sequence[jax.Array]) -> list[jax.Array]:
-    """The operands with one sharding, but for numbers."""
+    """The operands, cast to a common sharding, except scalars."""
     matched = iter(_jax.match_types(*(o for o in operands if o.ndim)))
     return [next(matched) if operand.ndim else operand for operand in operands]
 
@@ -78,13 +95,13 @@ def _compute_by(
     axes: tuple[int, ...],
     with_gradient: bool,
 ) -> list[jax.Array]:
-    """The sums, and with the gradient their derivative by each of the images.
+    """The sums and, with `with_gradient`, their derivative by each of the images.
 
-    The operands are the images, `count` of them, and the parameters of the penalty.
+    The operands are `count` images, then the parameters of the penalty.
     """
     images, parameters = operands[:count], operands[count:]
     if not with_gradient:
-        assert backend.functional is not None  # `_backends.check` has seen to it
+        assert backend.functional is not None  # `_backends.check` has made sure
         return [backend.functional(penalty, images, parameters, axes)]
     assert backend.functional_and_gradient is not None
     total, gradients = backend.functional_and_gradient(
@@ -112,6 +129,8 @@ def _lower(
 def _result_types(*, count: int, with_gradient: bool, **options: Any):
     del options
 
+    # The sum of all operands is traced, never computed: its type has their common
+    # sharding.
     def results(*operands: jax.Array) -> list[jax.Array]:
         dtype = accumulator(operands[0].dtype)
         values = functools.reduce(jnp.add, [o.astype(dtype) for o in operands]).real
@@ -123,22 +142,22 @@ def _result_types(*, count: int, with_gradient: bool, **options: Any):
 
 
 def _batch(operands, batched, **options: Any):
-    """More images: the mapped axis becomes part of the batch."""
+    """The rule for `vmap`: the mapped axis is merged with the batch axis."""
     moved = _jax.move_mapped_axes(operands, batched, 0)
-    first = moved[0]
+    shape = moved[0].shape  # [mapped, B, ...]
 
-    def folded(operand: jax.Array, own: jax.Array, axis: int | None) -> jax.Array:
-        if axis is None and own.ndim == 0:
-            return own
-        if operand.ndim == 1:  # a number for each, which becomes one for each pixel
-            operand = operand.reshape(-1, *[1] * (first.ndim - 1))
-        operand = jnp.broadcast_to(operand, first.shape)
-        return operand.reshape(first.shape[0] * first.shape[1], *first.shape[2:])
+    def merge(operand: jax.Array, unmoved: jax.Array, axis: int | None) -> jax.Array:
+        if axis is None and unmoved.ndim == 0:
+            return unmoved  # a scalar for all
+        if operand.ndim == 1:  # a mapped scalar, broadcast to one for each pixel
+            operand = operand.reshape(-1, *[1] * (len(shape) - 1))
+        operand = jnp.broadcast_to(operand, shape)
+        return operand.reshape(shape[0] * shape[1], *shape[2:])
 
-    matched = _match_arrays([*map(folded, moved, operands, batched)])
+    matched = _match_arrays([*map(merge, moved, operands, batched)])
     results = functional_p.bind(*matched, **options)
-    unfolded = [r.reshape(*first.shape[:2], *r.shape[1:]) for r in results]
-    return unfolded, [0] * len(results)
+    split = [r.reshape(*shape[:2], *r.shape[1:]) for r in results]
+    return split, [0] * len(results)
 
 
 functional_p = _jax.primitive(
@@ -152,60 +171,65 @@ functional_p = _jax.primitive(
 
 
 def _jvp(primals, tangents, *, count: int, with_gradient: bool, **options: Any):
-    """The derivative of the sums is known; JAX derives all others by the definition."""
+    """The JVP rule; a tangent of None is zero.
+
+    The derivative of the sum by the images is the closed form. Its derivative by the
+    parameters, and the derivatives of the closed form (second derivatives of the sum),
+    are those that JAX takes of the definition.
+    """
     if with_gradient:
-        of_gradient = {"count": count, "with_gradient": True, **options}
-        results = functional_p.bind(*primals, **of_gradient)
-        return results, _jvp_of_definition(primals, tangents, **of_gradient)
-    by_images, by_parameters = tangents[:count], tangents[count:]
-    parts = []
-    if any(tangent is not None for tangent in by_images):
+        parameters = {"count": count, "with_gradient": True, **options}
+        results = functional_p.bind(*primals, **parameters)
+        return results, _jvp_of_definition(primals, tangents, **parameters)
+    image_tangents, parameter_tangents = tangents[:count], tangents[count:]
+    terms = []  # of the tangent of the sum
+    if any(tangent is not None for tangent in image_tangents):
         total, *gradients = functional_p.bind(
             *primals, count=count, with_gradient=True, **options
         )
-        parts += [
+        terms += [
             _inner(gradient, tangent)
-            for gradient, tangent in zip(gradients, by_images, strict=True)
+            for gradient, tangent in zip(gradients, image_tangents, strict=True)
             if tangent is not None
         ]
     else:
         (total,) = functional_p.bind(
             *primals, count=count, with_gradient=False, **options
         )
-    if any(tangent is not None for tangent in by_parameters):
-        parts += _jvp_of_definition(
+    if any(tangent is not None for tangent in parameter_tangents):
+        terms += _jvp_of_definition(
             primals,
-            [*[None] * count, *by_parameters],
+            [*[None] * count, *parameter_tangents],
             count=count,
             with_gradient=False,
             **options,
         )
-    return [total], [functools.reduce(jnp.add, parts)]
+    return [total], [functools.reduce(jnp.add, terms)]
 
 
 def _jvp_of_definition(primals, tangents, *, implementation: Any, **options: Any):
-    """JAX's own derivative of the definition, by the operands that have a tangent."""
+    """JAX's own JVP of the definition, `"xla"`, in the operands that have a tangent."""
     del implementation
-    moving = [tangent is not None for tangent in tangents]
+    has_tangent = [tangent is not None for tangent in tangents]
 
-    def definition(*given: jax.Array) -> list[jax.Array]:
-        rest = iter(given)
+    def definition(*differentiated: jax.Array) -> list[jax.Array]:
+        remaining = iter(differentiated)
         operands = [
-            next(rest) if moves else primal
-            for moves, primal in zip(moving, primals, strict=True)
+            next(remaining) if has else primal
+            for has, primal in zip(has_tangent, primals, strict=True)
         ]
         return _compute_by(_backends.BACKENDS["xla"], *operands, **options)
 
-    _, derivatives = jax.jvp(
+    _, result_tangents = jax.jvp(
         definition,
-        [primal for moves, primal in zip(moving, primals, strict=True) if moves],
+        [primal for has, primal in zip(has_tangent, primals, strict=True) if has],
         [tangent for tangent in tangents if tangent is not None],
     )
-    return derivatives
+    return result_tangents
 
 
 def _inner(gradient: jax.Array, tangent: jax.Array) -> jax.Array:
-    """The inner product, image by image: the real part, if they are complex."""
+    """The inner product over each image, `[B]`; its real part if it is complex."""
     dtype = accumulator(gradient.dtype)
     product = gradient.astype(dtype) * tangent.astype(dtype)
     return product.real.sum(tuple(range(1, product.ndim)))

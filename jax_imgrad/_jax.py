@@ -1,9 +1,9 @@
-"""All that is used of JAX beyond its stable public interface.
+"""All use of JAX beyond its stable public interface.
 
-No other file imports `jax.extend`, `jax.interpreters` or `jax.core`, or reads the types
-of arrays (`jax.typeof`) for more than shape and dtype: a test forbids it. When a
-release of JAX moves something, this is the file to change. Each name says what it is
-for, why the public interface does not do, and what would replace it.
+No other file imports `jax.extend`, `jax.interpreters` or `jax.core`, or reads more than
+shape and dtype from the type of an array (`jax.typeof`): a test forbids it. When a
+release of JAX moves something, this is the file to change. Each docstring says what the
+function is for, why the public interface does not suffice, and what could replace it.
 """
 
 import functools
@@ -19,10 +19,15 @@ from jax.interpreters import ad, batching, mlir
 
 
 class Program(NamedTuple):
-    """What is known of a program when a primitive in it is lowered."""
+    """What is known about a program when a primitive in it is lowered.
 
-    platforms: tuple[str, ...]  # more than one in an export for several
-    devices: int  # 0 where it is not known
+    Attributes:
+      platforms: that it is compiled for; several if it is exported for several.
+      devices: how many it runs on, or 0 if that is unknown.
+    """
+
+    platforms: tuple[str, ...]
+    devices: int
 
 
 def primitive(
@@ -34,30 +39,34 @@ def primitive(
     lower: Callable[..., Callable[..., Sequence[jax.Array]]],
     batch: Callable[..., tuple[Sequence[jax.Array], Sequence[int]]],
 ) -> Primitive:
-    """A new operation of JAX, whose lowering depends on platform and devices.
+    """Makes a primitive whose lowering depends on the platform and number of devices.
 
-    Why: the derivative rules of `jax.custom_jvp` and `jax.custom_vjp` keep the masks of
-    an operation, at the size of the image, for the backward pass. The public
-    `jax.custom_derivatives.linear_call` has no rule for `vmap`, and
-    `lax.platform_dependent` does not know the number of devices. A `linear_call` that
-    batches, and a `platform_dependent` that sees the devices, would replace it.
+    Why not the public interface: derivative rules of `jax.custom_jvp` and
+    `jax.custom_vjp` keep the masks of an operation, each of the size of the image, as
+    residuals. `jax.custom_derivatives.linear_call` has no rule for `vmap`. And
+    `lax.platform_dependent` does not know the number of devices. A `linear_call` with a
+    batching rule, together with a `platform_dependent` that knows the devices, would
+    replace this.
 
     Args:
       name: of the primitive in a jaxpr.
       static_names: of its parameters, all hashable.
       compute: `compute(*operands, **parameters)` evaluates it on arrays.
-      result_types: `result_types(**parameters)` returns a function of the operands that
-        is traced for the types of the results.
+      result_types: `result_types(**parameters)` returns a function of the operands,
+        which is traced to find the types of the results.
       lower: `lower(program, operand_types, **parameters)` returns the function of the
         operands to compile.
-      batch: `batch(operands, axes, **parameters)`, the rule for `vmap`.
+      batch: `batch(operands, axes, **parameters)`, the rule for `vmap`, returns the
+        results and their mapped axes.
     """
     new = Primitive(name)
     new.multiple_results = True
 
     def bind_or_compute(*operands: jax.Array, **parameters: Any):
-        # `jax.debug_nans` calls what gave a NaN again, without tracing, to find where.
-        # Then it is evaluated; binding would compile and call it again without end.
+        # When a compiled function gives a NaN, `jax.debug_nans` calls it again with
+        # jit disabled, to find the operation that made the NaN. The operands are then
+        # not traced. To bind the primitive there would compile and call this function
+        # again, in an endless recursion, so it is evaluated instead.
         traced = any(is_traced(operand) for operand in operands)
         return (new.bind if traced else compute)(*operands, **parameters)
 
@@ -86,10 +95,10 @@ def primitive(
 
 
 def is_interpreted(function: Callable[..., Any], *operand_types: Any) -> bool:
-    """Whether a function of these operands calls a Pallas kernel that is interpreted.
+    """Whether a function calls a Pallas kernel that is interpreted.
 
-    Pallas has a public context to have kernels interpreted, and nothing that tells
-    whether they are, but the equation of a call.
+    A public context manager makes Pallas interpret kernels, but no public function
+    tells whether it is active. The equation of a kernel's call in the jaxpr does.
     """
     equations = jax.make_jaxpr(function)(*operand_types).jaxpr.eqns
     return any(equation.params.get("interpret") for equation in equations)
@@ -99,26 +108,26 @@ def define_transpose(
     linear: Primitive,
     rule: Callable[..., Sequence[jax.Array | None]],
 ) -> None:
-    """Makes a primitive linear: it is its own derivative, and `rule` its transpose.
+    """Makes a primitive linear: its JVP is the primitive itself, its transpose `rule`.
 
-    `rule(cotangents, **parameters)` returns the cotangent of each operand, or None for
-    zero; a cotangent that is zero comes as None. Public in the form of `linear_call`
-    only, see `primitive`.
+    `rule(cotangents, **parameters)` takes the cotangent of each result and returns that
+    of each operand, where None stands for zero. The only public form is `linear_call`,
+    see `primitive`.
     """
 
     def transpose(cotangents: Sequence[Any], *operands: Any, **parameters: Any):
-        del operands  # all of them are linear
+        del operands  # the primitive is linear in all of them: they have no value here
         return rule([_or_none(c) for c in cotangents], **parameters)
 
     ad.deflinear2(linear, transpose)
 
 
 def define_jvp(nonlinear: Primitive, rule: Callable[..., tuple[Any, Any]]) -> None:
-    """Sets the derivative rule of a primitive.
+    """Sets the JVP rule of a primitive.
 
-    `rule(primals, tangents, **parameters)` returns the results and their tangents;
-    a tangent that is zero comes as None. Public as `jax.custom_jvp` with
-    `symbolic_zeros=True`, but only for functions, not for primitives.
+    `rule(primals, tangents, **parameters)` returns the results and their tangents. In
+    `tangents`, None stands for zero. `jax.custom_jvp` with `symbolic_zeros=True` is
+    public, but for functions only.
     """
 
     def jvp(primals: Any, tangents: Any, **parameters: Any):
@@ -132,33 +141,33 @@ def _or_none(value: Any) -> jax.Array | None:
 
 
 def is_traced(value: Any) -> bool:
-    """Whether a value is not known before the program runs.
+    """Whether a value is a tracer, so that it is unknown until the program runs.
 
-    `jax.core.is_concrete` is not public; `isinstance(value, jax.core.Tracer)` is what
-    JAX's documentation shows.
+    `jax.core.is_concrete` is not public. JAX's documentation shows
+    `isinstance(value, jax.core.Tracer)`.
     """
     return isinstance(value, Tracer)
 
 
 def jit_is_disabled() -> bool:
-    """Whether `jax.disable_jit` or `jax.debug_nans` evaluates step by step.
+    """Whether jit is disabled, by `jax.disable_jit` or while `jax.debug_nans` searches.
 
-    There is a public context to set it, and none to read it.
+    A public context manager sets this; no public function reads it.
     """
     return bool(jax.config.jax_disable_jit)
 
 
 def is_explicitly_sharded(operand_type: Any) -> bool:
-    """Whether an array lives on a mesh with explicit axes.
+    """Whether the mesh of an array has explicit axes.
 
-    The sharding in the type of an array is new, and its attributes have been renamed
-    from release to release.
+    The sharding in the type of an array is a new interface, whose attributes have been
+    renamed between releases.
     """
     return bool(operand_type.sharding.mesh.explicit_axes)
 
 
 def explicit_devices(operand_type: Any) -> int:
-    """Over how many devices the explicit axes of an array's mesh extend."""
+    """The number of devices along the explicit axes of an array's mesh."""
     mesh = operand_type.sharding.mesh
     devices = 1
     for axis in mesh.explicit_axes:
@@ -167,7 +176,7 @@ def explicit_devices(operand_type: Any) -> int:
 
 
 def is_whole_along(array: jax.Array, axes: Sequence[int]) -> bool:
-    """Whether none of these axes of an array is explicitly sharded."""
+    """Whether none of the given axes of an array is explicitly sharded."""
     spec = jax.typeof(array).sharding.spec
     return all(spec[axis] is None for axis in axes)
 
@@ -175,10 +184,11 @@ def is_whole_along(array: jax.Array, axes: Sequence[int]) -> bool:
 def with_automatic_sharding(
     function: Callable[..., jax.Array], like: jax.Array
 ) -> Callable[..., jax.Array]:
-    """The function, its insides sharded by the compiler.
+    """The function, with the sharding inside it left to the compiler.
 
-    The result has one axis, sharded as the first one of `like`. `jax.sharding.
-    auto_axes` is public; the sharding that it takes is made from that in a type.
+    The function must return an array of rank 1; it is sharded as the first axis of
+    `like`. `jax.sharding.auto_axes` is public, but the sharding that it takes is made
+    from the type of `like`, which is not.
     """
     sharding = jax.typeof(like).sharding
     automatic: Any = jax.sharding.auto_axes(
@@ -190,9 +200,10 @@ def with_automatic_sharding(
 
 
 def result_like(shape: tuple[int, ...], array: jax.Array) -> jax.ShapeDtypeStruct:
-    """The type of a kernel's result, which varies over devices as an array does.
+    """The type of a kernel's result, with the dtype and varying axes of an array.
 
-    Pallas asks for it inside a `jax.shard_map`, in an argument that is not documented.
+    Inside `jax.shard_map`, Pallas requires the varying axes (the mesh axes along which
+    the values differ between devices), in an argument that is not documented.
     """
     return jax.ShapeDtypeStruct(
         shape, array.dtype, manual_axis_type=jax.typeof(array).manual_axis_type
@@ -200,16 +211,18 @@ def result_like(shape: tuple[int, ...], array: jax.Array) -> jax.ShapeDtypeStruc
 
 
 def match_types(*operands: jax.Array) -> list[jax.Array]:
-    """Arrays of one shape, cast to a common sharding and varying-axes type.
+    """Casts arrays of one shape to a common sharding and varying-axes type.
 
-    What `+` does to its operands must be done to those of a primitive before it, or the
-    derivative by one of them would come back sharded as another. `lax.pcast` and
-    `jax.reshard` are public, and the types that they are to make are not.
+    `+` does this to its operands. For the operands of a primitive it must be done
+    before the primitive is bound. Otherwise the cotangent of one operand would have the
+    sharding of another. `lax.pcast` and `jax.reshard` are public, but the types to
+    which they cast are not.
     """
     types = {(t.sharding, t.manual_axis_type) for t in map(jax.typeof, operands)}
     if len(types) == 1:
         return list(operands)
 
+    # The common type is that of the sum, which is traced but never computed.
     def total(*terms: jax.Array) -> jax.Array:
         return functools.reduce(jnp.add, [term.astype(jnp.float32) for term in terms])
 
@@ -229,9 +242,9 @@ def match_types(*operands: jax.Array) -> list[jax.Array]:
 def move_mapped_axes(
     operands: Sequence[jax.Array], axes: Sequence[int | None], to: int
 ) -> list[jax.Array]:
-    """The operands of a rule for `vmap`, with the axis that is mapped over at `to`.
+    """The operands of a batching rule, with the mapped axis moved to position `to`.
 
-    Operands that do not have it are repeated along a new one.
+    Operands without a mapped axis are broadcast along a new one.
     """
     size = next(
         operand.shape[axis]

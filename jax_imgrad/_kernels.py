@@ -1,9 +1,9 @@
 """The taps of every named operator.
 
-A derivative is one stencil along its own axis, and a smoothing one along each of the
-others. `scale="raw"` gives the taps as published, or whole numbers. `"derivative"`
-divides them so that the first derivative of x, and the second derivatives of x²/2 and
-of xy, are 1.
+All operators are separable: a derivative stencil along each axis that is differentiated
+and a smoothing stencil along each of the others. The tables hold the taps as published.
+`scale="raw"` keeps them; `scale="derivative"` divides them so that the first derivative
+of x, and the second derivatives of x²/2 and of xy, are 1.
 """
 
 import functools
@@ -14,11 +14,12 @@ from jax_imgrad.typing import Operator, Scale
 
 NAMED: tuple[str, ...] = get_args(get_args(Operator)[0])
 
-Taps = tuple[tuple[int, float], ...]  # offsets, and their weights
+# Pairs of an offset and a weight: sum of `weight * x[i + offset]`.
+Taps = tuple[tuple[int, float], ...]
 
 
 class Kernel(NamedTuple):
-    """The taps along one axis, of derivatives of one order."""
+    """The taps of an operator along one axis."""
 
     first: Taps  # of the first derivative
     smoothing: Taps  # along the axes that are not differentiated
@@ -26,14 +27,18 @@ class Kernel(NamedTuple):
 
 
 def kernel(operator: Operator, order: int, scale: Scale) -> Kernel:
-    """The kernel of an operator, for derivatives of this order."""
+    """The kernel of an operator for derivatives of the given order.
+
+    Only `"farid"` has other taps, smoothing included, for the second order.
+    """
     if isinstance(operator, tuple):
         return _scaled(gaussian(operator[1]), scale)
-    best = _FARID_SECOND if (operator, order) == ("farid", 2) else _KERNELS[operator]
-    return _scaled(best, scale)
+    raw = _FARID_SECOND if (operator, order) == ("farid", 2) else _KERNELS[operator]
+    return _scaled(raw, scale)
 
 
 def _centered(*weights: float) -> Taps:
+    """Taps centered on the pixel. Zero weights are left out: no pixel is read there."""
     middle = len(weights) // 2
     return tuple((k - middle, w) for k, w in enumerate(weights) if w)
 
@@ -48,7 +53,7 @@ _KERNELS = {
     "sobel": _CENTRAL._replace(smoothing=_centered(1, 2, 1)),
     "scharr": _CENTRAL._replace(smoothing=_centered(3, 10, 3)),
     "prewitt": _CENTRAL._replace(smoothing=_centered(1, 1, 1)),
-    # The binomials: smoothed again and again by [1, 2, 1].
+    # The taps of "sobel", convolved once and twice with [1, 2, 1] along each axis.
     "sobel5": Kernel(
         _centered(-1, -2, 0, 2, 1),
         _centered(1, 4, 6, 4, 1),
@@ -60,8 +65,8 @@ _KERNELS = {
         _centered(1, 2, -1, -4, -1, 2, 1),
     ),
     # H. Farid, E. Simoncelli, "Differentiation of discrete multidimensional signals",
-    # IEEE Transactions on Image Processing 13, 2004, table 1: 5 taps, first order; with
-    # the further decimal places that scikit-image has computed.
+    # IEEE Transactions on Image Processing 13, 2004, table 1: 5 taps, first order, with
+    # the additional decimal places of scikit-image.
     "farid": Kernel(
         _centered(
             *(-0.109603762960254, -0.276690988455557),
@@ -84,7 +89,7 @@ _FARID_SECOND = Kernel(
 
 @functools.cache
 def gaussian(sigma: float) -> Kernel:
-    """A Gaussian and its derivatives at the pixels up to four sigma away."""
+    """A Gaussian and its derivatives, truncated at 4 sigma."""
     reach = int(4 * sigma + 0.5)
     bell = {k: math.exp(-((k / sigma) ** 2) / 2) for k in range(-reach, reach + 1)}
     total = math.fsum(bell.values())
@@ -96,11 +101,20 @@ def gaussian(sigma: float) -> Kernel:
 
 @functools.cache
 def _scaled(raw: Kernel, scale: Scale) -> Kernel:
-    """The taps divided so that derivatives are right, unless they are to be raw."""
+    """The taps, divided so that derivatives are exact unless `scale` is "raw".
+
+    By Taylor's theorem, taps (k, w) along an axis give
+
+        sum of w f(x + k) = f(x) sum w + f'(x) sum k w + f''(x) sum k² w/2 + ...
+
+    So each kind of taps is divided by the sum that multiplies its derivative: smoothing
+    by sum w, the first derivative by sum k w, the second by sum k² w/2.
+    """
     if scale == "raw":
         return raw
     first, smoothing, second = raw
-    # Published or sampled taps may not sum to exactly 0, as those of a derivative must.
+    # The second derivative of a constant is 0 only if the taps sum to exactly 0, which
+    # published or sampled ones may not. The center tap takes the difference.
     excess = math.fsum(w for _, w in second)
     second = tuple((k, w if k else w - excess) for k, w in second)
     return Kernel(
@@ -110,5 +124,5 @@ def _scaled(raw: Kernel, scale: Scale) -> Kernel:
     )
 
 
-def _divided(taps: Taps, by: float) -> Taps:
-    return tuple((k, w if by == 1 else w / by) for k, w in taps)
+def _divided(taps: Taps, divisor: float) -> Taps:
+    return tuple((k, w if divisor == 1 else w / divisor) for k, w in taps)

@@ -1,10 +1,14 @@
-"""The stencil operation, and its transpose: one primitive for all linear operators.
+"""The stencil primitive, for all linear operators, and its transpose.
 
-A linear map is its own derivative, at every order, and nothing need be kept in memory
-for it: it only has to say what its transpose is. The transpose of a matrix of stencils
-is the transposed matrix of their transposes. JAX could differentiate the definition,
-but would keep the masks in it, at the size of the image, until they are used; and it
-does not know the derivative of a kernel.
+A linear map is its own JVP, at every order, and needs no residuals. To differentiate it
+in reverse mode, JAX only needs its transpose. For a matrix of stencils, y_r = sum over
+i of S_ri x_i, that is the transposed matrix of the transposed stencils:
+
+    x_i = sum over r of transpose(S_ri) y_r
+
+so the transpose is bound to the same primitive. If JAX differentiated the definition
+instead, it would keep the masks in it, each of the size of the image, as residuals; and
+it cannot differentiate a kernel at all.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,7 +31,8 @@ def stencil(
 ) -> list[jax.Array]:
     """For each row of `maps`, the sum of its stencils applied to the images.
 
-    The results are arrays of their own, or `stacked` in one, along a last axis.
+    The results are separate arrays or, with `stacked`, one array that has them along a
+    new last axis.
     """
     images = _jax.match_types(*images)
     _backends.check(implementation, images[0], maps, stacked)
@@ -59,7 +64,9 @@ def _lower(
         return backend.stencil(images, maps, stacked)
 
     if implementation and not _backends.runs_on(backend, program):
-        empty = 0 in operand_types[0].shape  # for which there is no kernel
+        # Two cases in which a kernel lowers for other platforms too: an empty image,
+        # for which no kernel is called, and a kernel that Pallas interprets.
+        empty = 0 in operand_types[0].shape
         if not (empty or _jax.is_interpreted(compute, *operand_types)):
             raise _backends.wrong_platform(implementation, program)
     return compute
@@ -67,12 +74,14 @@ def _lower(
 
 def _result_types(*, maps: Maps, stacked: bool, implementation: Implementation | None):
     def results(*images: jax.Array) -> list[jax.Array]:
-        alike = [images[0]] * len(maps)
-        return [jnp.stack(alike, axis=-1)] if stacked else alike
+        # Every result has the type of an image.
+        arrays = [images[0]] * len(maps)
+        return [jnp.stack(arrays, axis=-1)] if stacked else arrays
 
     if implementation is None or _backends.BACKENDS[implementation].platform is None:
         return results
 
+    # A kernel is traced itself: if it is interpreted, it has effects to record.
     def kernel(*images: jax.Array) -> list[jax.Array]:
         return _compute(
             *images, maps=maps, stacked=stacked, implementation=implementation
@@ -88,12 +97,15 @@ def _batch(
     maps: Maps,
     **options: Any,
 ):
-    """The same stencils along the same axes, which make room for the mapped one."""
-    at = next(axis for axis in batched if axis is not None)
-    moved = _jax.match_types(*_jax.move_mapped_axes(images, batched, at))
-    maps = tuple(tuple(move_axes(one, at) for one in row) for row in maps)
+    """The rule for `vmap`: the mapped axis stays where it is in the first mapped image.
+
+    The axes of the stencils that come after it move by one.
+    """
+    mapped = next(axis for axis in batched if axis is not None)
+    moved = _jax.match_types(*_jax.move_mapped_axes(images, batched, mapped))
+    maps = tuple(tuple(move_axes(entry, mapped) for entry in row) for row in maps)
     results = stencil_p.bind(*moved, maps=maps, **options)
-    return results, [at] * len(results)
+    return results, [mapped] * len(results)
 
 
 def _transpose(
@@ -103,28 +115,34 @@ def _transpose(
     stacked: bool,
     implementation: Implementation | None,
 ):
-    """The transposed maps, without the rows whose results have no cotangent."""
+    """The transposed maps, applied to the cotangents of the results.
+
+    Rows of `maps` whose cotangent is zero (None) are left out, if the back end can
+    compute what remains.
+    """
     if stacked:
-        (whole,) = cotangents
-        parts = range(len(maps))
-        cotangents = [None if whole is None else whole[..., i] for i in parts]
-    given = [
+        (stack,) = cotangents
+        rows = range(len(maps))
+        cotangents = [None if stack is None else stack[..., r] for r in rows]
+    nonzero = [
         (row, cotangent)
         for row, cotangent in zip(maps, cotangents, strict=True)
         if cotangent is not None
     ]
-    if not given:
+    if not nonzero:
         return [None] * len(maps[0])
-    flow = [cotangent for _, cotangent in given]
-    transposed = _transposed(row for row, _ in given)
-    if _backends.why_not(implementation, flow[0], transposed):  # a kernel for all rows
-        zero = jnp.zeros_like(flow[0])
-        flow = [zero if c is None else c for c in cotangents]
+    operands = [cotangent for _, cotangent in nonzero]
+    transposed = _transposed(row for row, _ in nonzero)
+    # A kernel may exist for all rows only. Then it takes zeros for those left out.
+    if _backends.why_not(implementation, operands[0], transposed):
+        zero = jnp.zeros_like(operands[0])
+        operands = [zero if c is None else c for c in cotangents]
         transposed = _transposed(maps)
-    return stencil(flow, transposed, implementation)
+    return stencil(operands, transposed, implementation)
 
 
 def _transposed(maps: Iterable[tuple[SeparableStencil, ...]]) -> Maps:
+    """The transposed matrix of the transposed stencils."""
     return tuple(tuple(map(transpose, column)) for column in zip(*maps, strict=True))
 
 

@@ -1,8 +1,8 @@
-"""Which pixels count, and which differences: those of valid pixels only.
+"""Masks: which pixels, differences and outputs of stencils are valid.
 
-A mask is a bool array of the shape of the image, or None where all pixels are valid.
-What lies in an invalid pixel is selected away before it meets any other, and the
-differences are selected again after: a NaN times zero would still be NaN.
+A mask is a bool array that broadcasts to the shape of the image, or None where all
+pixels are valid. An invalid pixel is replaced by 0 before any computation, and an
+invalid difference after it. Both select by `where`: a NaN multiplied by 0 stays NaN.
 """
 
 import functools
@@ -23,22 +23,23 @@ Mask = jax.Array | None
 
 
 def without_invalid(image: jax.Array, valid: Mask) -> jax.Array:
-    """The image, zero where it is not valid."""
+    """The image, set to 0 where it is not valid."""
     if valid is None:
         return image
     if jit_is_disabled():
-        # There jnp.where converts its operands one by one, and `jax.debug_nans` stops
-        # at a NaN of them, though it is not selected. But jnp.where takes operands that
-        # are sharded in different ways.
+        # Without jit, `jnp.where` converts its operands one by one, and
+        # `jax.debug_nans` reports a NaN in them even where it is not selected.
+        # `lax.select` converts nothing. Under jit, `jnp.where` is used, since it takes
+        # operands with different shardings.
         valid = jnp.broadcast_to(valid, image.shape)
         return lax.select(valid, image, jnp.zeros_like(image))
     return jnp.where(valid, image, jnp.zeros((), image.dtype))
 
 
 def valid_floats(images: Sequence[jax.Array], valid: Mask) -> list[jax.Array]:
-    """Images of a loss in one dtype of floats, zero where they are not valid.
+    """The images of a loss in a common floating dtype, set to 0 where not valid.
 
-    Masked before they are converted: `jax.debug_nans` reports a NaN that is converted.
+    They are masked before the cast, since `jax.debug_nans` reports a NaN that is cast.
     """
     dtype = float_of(*(image.dtype for image in images))
     return [without_invalid(image, valid).astype(dtype) for image in images]
@@ -47,18 +48,19 @@ def valid_floats(images: Sequence[jax.Array], valid: Mask) -> list[jax.Array]:
 def valid_residual(
     predictions: jax.Array, targets: jax.Array, valid: Mask
 ) -> jax.Array:
-    """The difference of two images, in at least float32, zero where it is not valid."""
+    """`predictions - targets` in at least float32, set to 0 where it is not valid."""
     pair = valid_floats([predictions, targets], valid)
-    p, t = (image.astype(accumulator(image.dtype)) for image in pair)
-    return p - t
+    prediction, target = (image.astype(accumulator(image.dtype)) for image in pair)
+    return prediction - target
 
 
 def valid_differences(
     valid: Mask, axes: tuple[int, ...], order: int = 1
 ) -> list[jax.Array]:
-    """For each axis, where a pixel and the `order` next ones are valid.
+    """For each axis, where a pixel and the `order` pixels after it are all valid.
 
-    Nothing for no mask.
+    A list of one mask per axis, or an empty list if `valid` is None. Beyond the border
+    no pixel is valid.
     """
     if valid is None:
         return []
@@ -72,7 +74,11 @@ def valid_differences(
 
 
 def valid_outputs(valid: jax.Array, stencil: SeparableStencil) -> jax.Array:
-    """Where every pixel that a stencil reads is valid, those beyond a border too."""
+    """Where every pixel that a stencil reads is valid.
+
+    The stencil with all weights 1 counts the invalid pixels that an output reads, by
+    way of the boundary condition too; an output with a count of 0 is valid.
+    """
     invalid = (~valid).astype(jnp.float32)
     return apply(indicator(stencil), invalid, shift_along) == 0
 
@@ -80,20 +86,24 @@ def valid_outputs(valid: jax.Array, stencil: SeparableStencil) -> jax.Array:
 def reduced(
     total: jax.Array, valid: Mask, shape: tuple[int, ...], reduction: Reduction
 ) -> jax.Array:
-    """The sum, or the mean over the valid pixels of each image; 0 where none is."""
+    """The sum of each image, or its mean over valid pixels; 0 if no pixel is valid.
+
+    `total` is the sum over each image, `[B]`, and `shape` the shape of the images.
+    """
     if reduction == "sum":
         return total
     return ratio(total, count(valid, shape, total.dtype))
 
 
 def count(valid: Mask, shape: tuple[int, ...], dtype) -> jax.Array:
-    """The valid pixels of each image, `[B]`."""
+    """The number of valid pixels of each image, `[B]`."""
     valid = jnp.ones((1,) * len(shape), bool) if valid is None else valid
     axes = tuple(range(1, len(shape)))
-    return jnp.broadcast_to(valid, shape).sum(axes).astype(dtype)  # of exact integers
+    # Counted in integers, then cast: a sum of ones in float32 stops at 2**24.
+    return jnp.broadcast_to(valid, shape).sum(axes).astype(dtype)
 
 
 def ratio(total: jax.Array, pixels: jax.Array) -> jax.Array:
-    """`total / pixels`, and 0 for no pixels."""
-    some = pixels > 0
-    return jnp.where(some, total / jnp.where(some, pixels, 1), 0)
+    """`total / pixels`, and 0 where `pixels` is 0."""
+    not_empty = pixels > 0
+    return jnp.where(not_empty, total / jnp.where(not_empty, pixels, 1), 0)

@@ -1,17 +1,21 @@
 """Absolute values, powers, norms and angles, with well-defined derivatives at zero.
 
-JAX takes the derivative of |x| at 0 to be 1, and that of the square root to be
-infinite: a total variation made of those pushes on a constant image, or is NaN there.
-Here both are 0 at 0, as in TensorFlow and PyTorch. Three rules keep the derivatives of
-every order right, and every magnitude in range:
+In JAX, the derivative of |x| at 0 is 1 and that of the square root is infinite. With
+them, a constant image would have a total variation whose derivative is nonzero or NaN.
+Here both derivatives are 0 at 0, as in TensorFlow and PyTorch. Three conventions keep
+derivatives of every order correct and every magnitude in range:
 
-- A derivative rule returns the function itself as its primal output. A second
-  differentiation then meets the rule again. If it returned `jnp.abs(x)` instead, the
-  second derivative of `absolute(x) ** 2` would be made of JAX's own |x|' = 1 at 0.
-- Where a derivative exists at 0 (that of |x|^a for a > 1), it is returned; only one
-  that does not exist is replaced by 0.
-- Before they are squared, numbers are multiplied by a power of two if their squares
-  would overflow or underflow. So a norm does neither unless its result does.
+- The primal output of a derivative rule is the function itself, so that differentiating
+  a second time applies the rule again. With `jnp.abs(x)` as primal output, the second
+  derivative of `absolute(x) ** 2` would use JAX's own |x|' = 1 at 0.
+- A derivative that exists at 0, as that of |x|^a for a > 1, is returned as it is. Only
+  one that does not exist is replaced by 0.
+- If squares would overflow or underflow, the numbers are first multiplied by a power of
+  two. So a norm overflows or underflows only if its result does.
+
+In the derivative rules below, x is the primal input, x' its tangent, |x| the Euclidean
+norm, <x, y> the inner product and u = x/|x| the unit vector. `in_range=True` means that
+the caller guarantees that no square overflows or underflows.
 """
 
 import functools
@@ -23,31 +27,35 @@ from jax import lax
 
 
 def absolute(x: jax.Array) -> jax.Array:
-    """|x|, also of complex numbers."""
+    """|x| of real or complex numbers."""
     return norm([x])
 
 
 @jax.custom_jvp
 def _absolute(x: jax.Array) -> jax.Array:
+    """|x| of real numbers."""
     return jnp.abs(x)
 
 
+# |x|' = sign(x) x', with sign(0) = 0.
 @_absolute.defjvp
 def _absolute_jvp(primals, tangents):
     (x,), (t,) = primals, tangents
     return _absolute(x), jnp.sign(x) * t
 
 
-# A derivative rule of f(array, static argument).
+# `custom_jvp` for functions of arrays and one static argument.
 _with_option = functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 
 
 @_with_option
 def power(x: jax.Array, exponent: float) -> jax.Array:
-    """|x| ** exponent, and 0 at 0 for a negative exponent.
+    """|x|^a, and 0 at 0 for a negative exponent a.
 
-    With `signed_power` its derivatives are closed: those of |x|^a are a sign(x)
-    |x|^(a-1), then a (a-1) |x|^(a-2), and so on.
+    `power` and `signed_power` are each other's derivatives, at every order:
+
+        d/dx |x|^a = a sign(x) |x|^(a-1)
+        d/dx (sign(x) |x|^a) = a |x|^(a-1)
     """
     size = jnp.abs(x)
     if exponent == int(exponent):
@@ -60,7 +68,7 @@ def power(x: jax.Array, exponent: float) -> jax.Array:
 
 @_with_option
 def signed_power(x: jax.Array, exponent: float) -> jax.Array:
-    """Sign(x) |x| ** exponent, and 0 at 0."""
+    """The product of sign(x) and |x|^a, which is 0 at 0."""
     return x if exponent == 1 else jnp.sign(x) * power(x, exponent)
 
 
@@ -79,21 +87,24 @@ def _signed_power_jvp(exponent, primals, tangents):
 
 
 def norm(xs: Sequence[jax.Array], in_range: bool = False) -> jax.Array:
-    """The Euclidean norm of several numbers; of one its absolute value, exactly.
+    """The Euclidean norm of the vector whose components are the arrays `xs`.
 
-    With `in_range` the caller guarantees that no square overflows or underflows; here
-    and below.
+    A complex component counts as two real ones. The norm of a single real component is
+    its absolute value, without rounding.
     """
-    parts = [p for x in xs for p in ([x.real, x.imag] if jnp.iscomplexobj(x) else [x])]
-    return _norm(parts, in_range) if len(parts) > 1 else _absolute(parts[0])
+    real = [p for x in xs for p in ([x.real, x.imag] if jnp.iscomplexobj(x) else [x])]
+    return _norm(real, in_range) if len(real) > 1 else _absolute(real[0])
 
 
 @_with_option
 def _norm(xs: Sequence[jax.Array], in_range: bool) -> jax.Array:
+    """The norm of two or more real components."""
     _, squares, _, inverse = rescale(xs, in_range)
     return jnp.sqrt(squares) * inverse
 
 
+# From |x|² = <x, x> follows 2 |x| |x|' = 2 <x, x'>, and so |x|' = <u, x'>. At 0, u is 0
+# by convention, and so is the derivative.
 @_norm.defjvp
 def _norm_jvp(in_range, primals, tangents):
     (xs,), (ts,) = primals, tangents
@@ -102,15 +113,17 @@ def _norm_jvp(in_range, primals, tangents):
 
 @_with_option
 def unit(xs: Sequence[jax.Array], in_range: bool = False) -> list[jax.Array]:
-    """The vector divided by its norm, u = x/|x|, and 0 where it is 0.
-
-    Its derivative is that of a direction, u' = (x' - u <u, x'>)/|x|.
-    """
+    """The unit vector u = x/|x|, and 0 where x is 0."""
     rescaled, squares, _, _ = rescale(xs, in_range)
     inverse = lax.rsqrt(jnp.maximum(squares, jnp.finfo(squares.dtype).tiny))
     return [x * inverse for x in rescaled]
 
 
+# By the quotient rule u' = x'/|x| - x |x|'/|x|². With |x|' = <u, x'>,
+#
+#     u' = (x' - u <u, x'>)/|x|
+#
+# which is the part of x' orthogonal to u, divided by |x|.
 @unit.defjvp
 def _unit_jvp(in_range, primals, tangents):
     (xs,), (ts,) = primals, tangents
@@ -126,6 +139,8 @@ def inverse_norm(xs: Sequence[jax.Array], in_range: bool = False) -> jax.Array:
     return jnp.where(squares == 0, 0, lax.rsqrt(squares) * factor)
 
 
+# (1/|x|)' = -|x|'/|x|² = -<u, x'>/|x|². The two divisions are two products with 1/|x|,
+# since 1/|x|² alone could overflow.
 @inverse_norm.defjvp
 def _inverse_norm_jvp(in_range, primals, tangents):
     (xs,), (ts,) = primals, tangents
@@ -133,65 +148,78 @@ def _inverse_norm_jvp(in_range, primals, tangents):
     return inverse, -(inner(unit(xs, in_range), ts) * inverse) * inverse
 
 
-def rescale(xs: Sequence[jax.Array], in_range: bool):
-    """The vector times a power of two, so that its squares stay in range.
+def rescale(
+    xs: Sequence[jax.Array], in_range: bool
+) -> tuple[Sequence[jax.Array], jax.Array, jax.Array | int, jax.Array | int]:
+    """The vector multiplied by a power of two such that its squares stay in range.
+
+    Three factors suffice: a large one where the sum of squares is small, a small one
+    where it is large, and 1 elsewhere.
 
     Returns:
-      The rescaled numbers, the sum of their squares, the factor, and its inverse.
+      The rescaled vector, the sum of its squares, the factor, and 1/factor.
     """
     squares = squares_of(xs)
     if in_range:
         return xs, squares, 1, 1
-    far = jnp.finfo(squares.dtype).maxexp  # 2**far is infinite
-    small, large = squares < 2.0 ** (-far * 5 // 8), squares > 2.0 ** (far * 5 // 8)
+    infinite = jnp.finfo(squares.dtype).maxexp  # 2**infinite overflows
+    bound = infinite * 5 // 8
+    small, large = squares < 2.0 ** (-infinite * 5 // 8), squares > 2.0**bound
 
-    def chosen(of_small, of_large):
-        factor = jnp.where(small, of_small, jnp.where(large, of_large, 1.0))
+    def choose(if_small, if_large):
+        factor = jnp.where(small, if_small, jnp.where(large, if_large, 1.0))
         return factor.astype(squares.dtype)
 
-    # XLA rewrites (c f)(c f), for a constant c, to (c c)(f f). So the squares of the
-    # factors must be finite, for the zeros that a border gives.
-    up, down = far // 2 - 1, far // 2
-    factor, inverse = chosen(2.0**up, 2.0**-down), chosen(2.0**-up, 2.0**down)
+    # XLA rewrites (c f)(c f), where c is a constant and f the factor, to (c c)(f f).
+    # This affects the constant zeros at a border: f f must be finite, or 0 times
+    # infinity would make a NaN.
+    up, down = infinite // 2 - 1, infinite // 2
+    factor, inverse = choose(2.0**up, 2.0**-down), choose(2.0**-up, 2.0**down)
     rescaled = [x * factor for x in xs]
-    # And that of a small scale would be 0: the minimum prevents the rewriting.
-    most = float(jnp.finfo(squares.dtype).max)
+    # It also affects a small constant delta, of which c c would underflow to 0. The
+    # minimum changes no value; it stands in the way of the rewriting.
+    largest = float(jnp.finfo(squares.dtype).max)
     rescaled = [
-        y if x.ndim else jnp.minimum(y, most) for x, y in zip(xs, rescaled, strict=True)
+        y if x.ndim else jnp.minimum(y, largest)
+        for x, y in zip(xs, rescaled, strict=True)
     ]
     return rescaled, squares_of(rescaled), factor, inverse
 
 
 def squares_of(xs: Sequence[jax.Array]) -> jax.Array:
-    """|x|²."""
+    """|x|² = <x, x>, without rescaling."""
     return inner(xs, xs)
 
 
 def inner(xs: Sequence[jax.Array], ys: Sequence[jax.Array]) -> jax.Array:
-    """The inner product of two real vectors."""
+    """The inner product <x, y> of two real vectors."""
     return functools.reduce(jnp.add, [x * y for x, y in zip(xs, ys, strict=True)])
 
 
 @jax.custom_jvp
 def angle(y: jax.Array, x: jax.Array) -> jax.Array:
-    """The angle of the vector (y, x), 0 where it is 0."""
+    """The angle atan2(y, x) of a vector, and 0 where the vector is 0."""
     return jnp.where((y == 0) & (x == 0), 0, jnp.arctan2(y, x))
 
 
+# angle' = (x y' - y x')/(x² + y²). The quotients y/(x² + y²) and x/(x² + y²) are the
+# inversion of the vector, which is 0 at 0.
 @angle.defjvp
 def _angle_jvp(primals, tangents):
-    (s, t), (y, x) = tangents, inversion(list(primals))
-    return angle(*primals), x * s - y * t
+    (y_tangent, x_tangent), (y, x) = tangents, inversion(list(primals))
+    return angle(*primals), x * y_tangent - y * x_tangent
 
 
 @jax.custom_jvp
 def inversion(xs: Sequence[jax.Array]) -> list[jax.Array]:
-    """x/|x|², the inversion in the unit circle, and 0 at 0."""
+    """The inversion x/|x|² in the unit circle, and 0 at 0."""
     rescaled, squares, factor, _ = rescale(xs, False)
     inverse = 1 / jnp.maximum(squares, jnp.finfo(squares.dtype).tiny)
     return [x * inverse * factor for x in rescaled]
 
 
+# (x/|x|²)' = x'/|x|² - 2 x <x, x'>/|x|⁴ = (x' - 2 u <u, x'>)/|x|². As above, the
+# division by |x|² is two products with 1/|x|.
 @inversion.defjvp
 def _inversion_jvp(primals, tangents):
     (xs,), (ts,) = primals, tangents
@@ -202,17 +230,17 @@ def _inversion_jvp(primals, tangents):
 
 
 def power_of_two_near(size: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """A power of two p with p <= size < 2p, for size >= 0; and 1/p; 1 and 1 for 0.
+    """For a size >= 0, the power of two p with p <= size < 2p, and 1/p.
 
-    Neither has a derivative. Of infinity and NaN p is finite: divided by it, they stay
-    what they are.
+    For a size of 0 both are 1. Their derivative is 0. For infinity and NaN, p is
+    finite, so that dividing them by p leaves them as they are.
     """
     info = jnp.finfo(size.dtype)
     last, bias = info.nmant, info.maxexp - 1
-    # Clearing the mantissa of a float rounds it down to a power of two. The exponents
-    # of p and 1/p add up to twice that of 1.
+    # Clearing the mantissa of a float rounds it down to a power of two. The exponent
+    # bits of p and 1/p add up to twice the exponent bits of 1, which are the bias.
     bits = lax.bitcast_convert_type(size, jnp.dtype(f"int{info.bits}"))
-    exponent = jnp.minimum(bits >> last, 2 * bias - 1)  # of which 1/p is still normal
+    exponent = jnp.minimum(bits >> last, 2 * bias - 1)  # the last with a normal 1/p
     exponent = jnp.where(size < info.tiny, bias, exponent)
     power = lax.bitcast_convert_type(exponent << last, size.dtype)
     return power, lax.bitcast_convert_type((2 * bias - exponent) << last, size.dtype)

@@ -1,9 +1,21 @@
-"""Penalties of differences, zero at zero, with well-defined derivatives at zero.
+"""Penalties of differences, which are 0 at 0 and have well-defined derivatives there.
 
-A penalty is a function of the norm of a vector, ρ(|x|), and of `delta`, at which it
-turns from quadratic to linear. `in_range` says that the squares of x are known to be in
-the range of their dtype. The penalties of Huber and Charbonnier are smooth at 0, and so
-are their derivatives here. All of them follow the rules in `_norms.py`.
+The file has two parts:
+
+- `l1`, `l2`, `huber` and `charbonnier`: functions ρ(|x|) of the norm of a vector, given
+  as a sequence of its components. `delta` (δ, or ε for Charbonnier) is the norm at
+  which a penalty turns from quadratic to linear. Each follows the conventions and the
+  notation of `_norms.py`, `in_range` included.
+- `Variation`, `Coupled` and `half_quadratic`: penalties as `_functional.functional`
+  takes them, functions of `(differences, parameters)`; see `_types.PenaltyFunction`.
+  The parameters of each, in this order, are
+
+      Variation, Coupled    delta, then the masks
+      half_quadratic        weight, then the masks
+
+  where the masks say which differences are valid: one mask for each axis, or none at
+  all if every difference is valid. "l1" and "l2" ignore delta, but it must be given.
+  For an isotropic or coupled "l1" it must be 0: `_backends/xla_cpu/_range.py` reads it.
 """
 
 import dataclasses
@@ -19,32 +31,32 @@ from jax_imgrad._norms import inner, inverse_norm, norm, rescale, squares_of, un
 
 @jax.custom_jvp
 def _ratio(x: jax.Array, delta: jax.Array) -> jax.Array:
-    """X/s for s > 0, cut off where its square would overflow.
-
-    Its derivative is (x' - (x/s) s')/s: JAX's own has 1/s², which may be infinite.
-    """
-    most = _largest_ratio(x)
-    return jnp.clip(x * (1 / delta), -most, most)
+    """The quotient x/δ for δ > 0, clipped where its square would overflow."""
+    largest = _largest_ratio(x)
+    return jnp.clip(x * (1 / delta), -largest, largest)
 
 
+# (x/δ)' = x'/δ - x δ'/δ² = (x' - (x/δ) δ')/δ. The last form does not need 1/δ², which
+# JAX's own derivative uses and which may be infinite. Where x/δ is clipped, it is
+# constant.
 @_ratio.defjvp
 def _ratio_jvp(primals, tangents):
-    (x, delta), (t, s) = primals, tangents
+    (x, delta), (t, delta_tangent) = primals, tangents
     ratio = _ratio(x, delta)
     inside = jnp.abs(ratio) < _largest_ratio(x)
-    return ratio, jnp.where(inside, (t - ratio * s) * (1 / delta), 0)
+    return ratio, jnp.where(inside, (t - ratio * delta_tangent) * (1 / delta), 0)
 
 
 def _largest_ratio(x: jax.Array) -> float:
     return 2.0 ** (jnp.finfo(x.dtype).maxexp // 2 - 4)
 
 
-# A derivative rule of f(vector, delta, in_range), of which the last is static.
+# `custom_jvp` for penalties `f(xs, delta, in_range)`, of which `in_range` is static.
 _with_delta = functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 
 
 def l1(xs: Sequence[jax.Array], delta: jax.Array, in_range: bool = False) -> jax.Array:
-    """|x|, whatever the delta."""
+    """|x|; it has no delta."""
     del delta
     return norm(xs, in_range)
 
@@ -53,42 +65,49 @@ def l1(xs: Sequence[jax.Array], delta: jax.Array, in_range: bool = False) -> jax
 def huber(
     xs: Sequence[jax.Array], delta: jax.Array, in_range: bool = False
 ) -> jax.Array:
-    """x²/(2δ) where |x| <= δ, and |x| - δ/2 beyond, for δ > 0."""
+    """|x|²/(2δ) where |x| <= δ, and |x| - δ/2 elsewhere, for δ > 0."""
     size = norm(xs, in_range)
-    near = inner(xs, [x * (0.5 / delta) for x in xs])
-    return jnp.where(size <= delta, near, size - delta / 2)
+    quadratic = inner(xs, [x * (0.5 / delta) for x in xs])
+    return jnp.where(size <= delta, quadratic, size - delta / 2)
 
 
+# With respect to x, the derivative of |x|²/(2δ) is x/δ, and that of |x| - δ/2 is u.
+# With respect to δ, they are -|x|²/(2δ²) and -1/2, which is -m²/2 with
+# m = min(|x|/δ, 1) in both cases.
 @huber.defjvp
 def _huber_jvp(in_range, primals, tangents):
-    (xs, delta), (ts, d) = primals, tangents
-    share = jnp.minimum(_ratio(norm(xs, in_range), delta), 1)
-    along = inner(_huber_slope(xs, delta, in_range), ts)
-    return huber(xs, delta, in_range), along - 0.5 * (share * share) * d
+    (xs, delta), (ts, delta_tangent) = primals, tangents
+    m = jnp.minimum(_ratio(norm(xs, in_range), delta), 1)
+    by_x = inner(_huber_slope(xs, delta, in_range), ts)
+    return huber(xs, delta, in_range), by_x - 0.5 * (m * m) * delta_tangent
 
 
-def _huber_slope(xs, delta, in_range: bool) -> list[jax.Array]:
-    """X/δ where |x| <= δ, and x/|x| beyond."""
+def _huber_slope(
+    xs: Sequence[jax.Array], delta: jax.Array, in_range: bool
+) -> list[jax.Array]:
+    """The derivative with respect to x: x/δ where |x| <= δ, and x/|x| elsewhere."""
     ratios = [_ratio(x, delta) for x in xs]
     if len(xs) == 1:
         return [jnp.clip(ratios[0], -1, 1)]
-    near, us = norm(xs, in_range) <= delta, unit(xs, in_range)
-    return [jnp.where(near, r, u) for r, u in zip(ratios, us, strict=True)]
+    is_quadratic, us = norm(xs, in_range) <= delta, unit(xs, in_range)
+    return [jnp.where(is_quadratic, r, u) for r, u in zip(ratios, us, strict=True)]
 
 
 @_with_delta
 def charbonnier(
     xs: Sequence[jax.Array], epsilon: jax.Array, in_range: bool = False
 ) -> jax.Array:
-    """sqrt(x² + ε²) - ε, for ε > 0."""
-    # As x²/(sqrt(x² + ε²) + ε): nothing cancels, and it is exactly 0 at 0.
+    """sqrt(|x|² + ε²) - ε, for ε > 0."""
+    # Computed as |x|²/(sqrt(|x|² + ε²) + ε), which is the same. It has no difference
+    # of nearly equal numbers, and is exactly 0 at 0.
     if in_range:
         squares = squares_of(xs)
         return squares / (jnp.sqrt(squares + epsilon * epsilon) + epsilon)
     if len(xs) == 1:
+        # Numerator and denominator divided by ε, with q = x/ε, whose square is finite.
         (x,) = xs
-        r = _ratio(x, epsilon)
-        return x * (r / (jnp.sqrt(r * r + 1) + 1))
+        q = _ratio(x, epsilon)
+        return x * (q / (jnp.sqrt(q * q + 1) + 1))
     # The root is the norm of the vector (x, ε).
     (*rescaled, last), squares, _, _ = rescale([*xs, epsilon], False)
     denominator = jnp.maximum(jnp.sqrt(squares) + last, jnp.finfo(last.dtype).tiny)
@@ -96,45 +115,55 @@ def charbonnier(
     return inner(xs, [x * inverse for x in rescaled])
 
 
+# With R = sqrt(|x|² + ε²), the norm of the vector (x, ε), the penalty is v = R - ε and
+#
+#     dv/dx = x/R,    dv/dε = ε/R - 1 = -v/R
+#
+# x/R is the unit vector of (x, ε) without its last component. For a single component
+# and q = x/ε, x/R = q/sqrt(q² + 1) and v/R = (x/R) q/(sqrt(q² + 1) + 1).
 @charbonnier.defjvp
 def _charbonnier_jvp(in_range, primals, tangents):
-    (xs, epsilon), (ts, e) = primals, tangents
+    (xs, epsilon), (ts, epsilon_tangent) = primals, tangents
     value = charbonnier(xs, epsilon, in_range)
     if len(xs) == 1 and not in_range:
-        r = _ratio(xs[0], epsilon)
-        slope = _charbonnier_slope(r)
-        by_epsilon = slope * (r / (jnp.sqrt(r * r + 1) + 1))
-        return value, slope * ts[0] - by_epsilon * e
+        q = _ratio(xs[0], epsilon)
+        slope = _charbonnier_slope(q)
+        by_epsilon = slope * (q / (jnp.sqrt(q * q + 1) + 1))
+        return value, slope * ts[0] - by_epsilon * epsilon_tangent
     vector = [*xs, epsilon]
-    along = inner(unit(vector, in_range)[:-1], ts)
-    return value, along - value * inverse_norm(vector, in_range) * e
+    by_x = inner(unit(vector, in_range)[:-1], ts)
+    return value, by_x - value * inverse_norm(vector, in_range) * epsilon_tangent
 
 
 @jax.custom_jvp
-def _charbonnier_slope(r: jax.Array) -> jax.Array:
-    """r/sqrt(r² + 1), whose derivative is (r² + 1)^(-3/2)."""
-    return r * lax.rsqrt(r * r + 1)
+def _charbonnier_slope(q: jax.Array) -> jax.Array:
+    """q/sqrt(q² + 1), the derivative with respect to x at q = x/ε."""
+    return q * lax.rsqrt(q * q + 1)
 
 
+# (q/sqrt(q² + 1))' = (q² + 1 - q²)/(q² + 1)^(3/2) q' = (q² + 1)^(-3/2) q'. JAX's own
+# derivative would subtract nearly equal numbers at large q.
 @_charbonnier_slope.defjvp
 def _charbonnier_slope_jvp(primals, tangents):
-    (r,), (t,) = primals, tangents
-    inverse = lax.rsqrt(r * r + 1)
-    return _charbonnier_slope(r), inverse * inverse * inverse * t
+    (q,), (t,) = primals, tangents
+    inverse = lax.rsqrt(q * q + 1)
+    return _charbonnier_slope(q), inverse * inverse * inverse * t
 
 
 def l2(xs: Sequence[jax.Array], delta: jax.Array, in_range: bool = False) -> jax.Array:
-    """x², whatever the delta."""
+    """|x|²; it has no delta."""
     del delta, in_range
     return squares_of(xs)
 
 
-# Of a vector, by its norm alone: `penalty(xs, delta, in_range)`.
+# Penalties of the norm of a vector: `penalty(xs, delta, in_range)`.
 PENALTIES = {"l1": l1, "l2": l2, "huber": huber, "charbonnier": charbonnier}
 
 
-def _weight(name: str, xs, delta, in_range: bool) -> jax.Array:
-    """ρ'(|x|)/|x|: the derivative of the penalty is this weight times x."""
+def _weight(
+    name: str, xs: Sequence[jax.Array], delta: jax.Array, in_range: bool
+) -> jax.Array:
+    """ρ'(|x|)/|x|, the weight by which dρ/dx = weight * x; not for "l2"."""
     if name == "charbonnier":
         return inverse_norm([*xs, delta], in_range)
     weight = inverse_norm(xs, in_range)
@@ -145,67 +174,94 @@ def _weight(name: str, xs, delta, in_range: bool) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class Variation:
-    """The penalty of every difference, or of the norm of all those of a pixel.
+    """A penalty of the differences of each pixel.
 
-    Its parameters are the delta of the penalty, and for each axis which differences are
-    valid, or nothing where all are. Except for "l2" it is homogeneous of degree 1 in
-    the differences and the delta together, and its derivative of degree 0.
+    Isotropic: the penalty of the norm of all differences of the pixel. Otherwise: the
+    sum of the penalties of its single differences.
+
+    Scaling the differences and delta by a factor scales the penalty by that factor and
+    leaves its derivative as it is: the penalty is homogeneous of degree 1, except for
+    "l2".
+
+    Attributes:
+      name: a key of `PENALTIES`.
+      isotropic: whether the differences of a pixel are combined by their norm.
+      in_range: whether the squares of the differences are known to be in the range of
+        their dtype.
     """
 
     name: str
     isotropic: bool = False
     in_range: bool = False
 
-    def __call__(self, differences, parameters) -> jax.Array:
-        delta, *valid = parameters
-        parts = _valid_parts(differences, valid)
+    def __call__(
+        self,
+        differences: Sequence[Sequence[jax.Array]],
+        parameters: Sequence[jax.Array],
+    ) -> jax.Array:
+        delta, *masks = parameters
+        components = _components(differences, masks)
         if self.isotropic:
-            return PENALTIES[self.name](parts, delta, self.in_range)
+            return PENALTIES[self.name](components, delta, self.in_range)
         return functools.reduce(
             jnp.add,
-            [PENALTIES[self.name]([part], delta, self.in_range) for part in parts],
+            [PENALTIES[self.name]([d], delta, self.in_range) for d in components],
         )
 
     @property
     def has_norms(self) -> bool:
-        """Whether it is made of norms, the squares of which may be out of range."""
+        """Whether it squares differences and then takes a root.
+
+        The squares may be out of range although the penalty is not.
+        """
         return self.name == "charbonnier" or (self.isotropic and self.name != "l2")
 
     def assuming_in_range(self) -> "Variation":
-        """The same for differences whose squares are in the range of their dtype."""
+        """The same penalty with `in_range=True`."""
         return dataclasses.replace(self, in_range=True)
 
 
-def _valid_parts(differences, valid) -> list[jax.Array]:
-    """All the differences of a pixel, 0 where they are not valid."""
-    if not valid:
-        return [d for along in differences for d in along]
+def _components(
+    differences: Sequence[Sequence[jax.Array]], masks: Sequence[jax.Array]
+) -> list[jax.Array]:
+    """The differences of each pixel as one vector; 0 where they are not valid."""
+    if not masks:
+        return [d for of_image in differences for d in of_image]
     return [
-        jnp.where(v, d, 0)
-        for along in differences
-        for v, d in zip(valid, along, strict=True)
+        jnp.where(mask, d, 0)
+        for of_image in differences
+        for mask, d in zip(masks, of_image, strict=True)
     ]
 
 
 @dataclasses.dataclass(frozen=True)
 class Coupled(Variation):
-    """The penalty of the norm of all differences of a pixel of one image.
+    """The penalty of the norm of all differences of a pixel, over all its channels.
 
-    The penalty receives one image for each channel, without the channel axis. Its
-    derivative by a difference d is `weight * d`, with one weight for all channels of a
-    pixel: that of `half_quadratic`, for which it is a constant.
+    A back end handles it separately from other penalties. It splits the single image
+    into its channels and passes them as images, without the channel axis. And it
+    computes the derivative in two steps: the derivative by a difference d is
+    `weight * d`, with one weight for all the channels of a pixel. So it stores the
+    weight, and uses it as the constant parameter of `half_quadratic`, whose derivative
+    by d is `weight * d` too.
     """
 
     isotropic: bool = True
 
-    def weight(self, differences, parameters) -> jax.Array:
-        """Of each pixel."""
-        delta, *valid = parameters
-        parts = _valid_parts(differences, valid)
-        return _weight(self.name, parts, delta, self.in_range)
+    def weight(
+        self,
+        differences: Sequence[Sequence[jax.Array]],
+        parameters: Sequence[jax.Array],
+    ) -> jax.Array:
+        """The weight of each pixel, ρ'(|x|)/|x| of the vector x of its differences."""
+        delta, *masks = parameters
+        components = _components(differences, masks)
+        return _weight(self.name, components, delta, self.in_range)
 
 
-def half_quadratic(differences, parameters) -> jax.Array:
-    """Half the weighted squares; the first parameter is the weight, not a delta."""
-    weight, *valid = parameters
-    return weight * (0.5 * squares_of(_valid_parts(differences, valid)))
+def half_quadratic(
+    differences: Sequence[Sequence[jax.Array]], parameters: Sequence[jax.Array]
+) -> jax.Array:
+    """The product of weight and |x|²/2, for the vector x of a pixel's differences."""
+    weight, *masks = parameters
+    return weight * (0.5 * squares_of(_components(differences, masks)))

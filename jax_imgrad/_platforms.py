@@ -1,4 +1,4 @@
-"""What a program does on some platforms only."""
+"""Optimization barriers that apply on some platforms only."""
 
 from typing import Any
 
@@ -6,9 +6,10 @@ from jax import lax
 
 
 def materialize(arrays: Any, *platforms: str) -> Any:
-    """The arrays, which XLA for these platforms stores before it computes with them.
+    """Puts the arrays behind an optimization barrier on the given platforms.
 
-    Others fuse what makes them with what reads them.
+    There, XLA computes and stores the arrays before it uses them. On other platforms it
+    may fuse the computation of the arrays into the loops that read them.
     """
     stored = dict.fromkeys(platforms, lax.optimization_barrier)
     return lax.platform_dependent(arrays, default=lambda arrays: arrays, **stored)

@@ -1,8 +1,10 @@
-"""Separable stencils: every linear operator of the package is made of them.
+"""Separable stencils, of which every linear operator of the package is made.
 
-A stencil along one axis is its taps and its boundary condition. A derivative of an
-image is a product of such stencils along several axes: a derivative along one, and a
-smoothing along each of the others. They commute, since each acts along its own axis.
+A `Stencil1D` has taps along one axis and a boundary condition. A separable stencil is a
+product of such stencils along different axes: for a first derivative, the derivative
+along one axis and a smoothing along each of the others. The factors commute.
+
+This file describes stencils; `_banded.py` applies them.
 """
 
 import itertools
@@ -15,8 +17,8 @@ from jax_imgrad.typing import Boundary, Operator, Scale
 
 BOUNDARIES: tuple[Boundary, ...] = get_args(Boundary)
 
-# With at most this many terms, a stencil reads the image at all its taps in one loop.
-# With more, it is applied axis by axis, and the image in between is materialized.
+# A stencil of at most this many terms is applied in one loop, which reads the image at
+# every tap. A larger one is applied axis by axis, with the result of each axis stored.
 _MOST_TERMS = 9
 
 Factor = TypeVar("Factor")
@@ -31,39 +33,48 @@ class Stencil1D(NamedTuple):
 
     @property
     def reach(self) -> tuple[int, int]:
-        """How many pixels the taps reach before the pixel, and after it."""
+        """How many pixels the taps reach before the pixel and after it.
+
+        Of a transposed stencil, this is the reach of the stencil itself.
+        """
         offsets = [0, *(offset for offset, _ in self.taps)]
         return -min(offsets), max(offsets)
 
     @property
     def margin(self) -> tuple[int, int]:
-        """How many outputs at each end are zero, for lack of a pixel at a tap."""
+        """How many outputs at each end are 0 since a tap has no pixel to read."""
         has_margin = self.boundary == "interior" and not self.transposed
         return self.reach if has_margin else (0, 0)
 
     @property
     def border(self) -> int:
         """How many outputs at each end are affected by the boundary condition."""
+        # Output i of the stencil is affected if a tap reads beyond the border: at the
+        # start if i < before, at the end if i >= size - after.
         before, after = self.reach
         farthest = max(before, after)
         if not (self.transposed and farthest):
             return farthest
-        # Output j of the transpose is affected if an affected row of the stencil reads
-        # pixel j. Row i < before reads pixels up to i + after < before + after, and by
-        # reflection those up to `before`. Likewise at the other end.
+        # Output j of the transpose sums over the outputs i of the stencil that read
+        # pixel j. It is affected if one of those is affected. At the start, the
+        # affected outputs i < before read the pixels
+        #   - up to i + after, which is less than before + after,
+        #   - in place of pixels beyond the border, those up to pixel `before` (at which
+        #     "reflect" mirrors the pixel -before).
+        # So j < max(before + after, before + 1). The end is the mirror image.
         return max(before + after, farthest + 1)
 
     @property
     def interior(self) -> Taps:
-        """The taps of the outputs that no boundary condition affects."""
+        """The taps away from the borders; a transpose has the opposite offsets."""
         sign = -1 if self.transposed else 1
         return tuple((sign * offset, weight) for offset, weight in self.taps)
 
 
-# Axes, and the stencil along each.
+# The product of the stencils along different axes: pairs of an axis and its stencil.
 SeparableStencil = tuple[tuple[int, Stencil1D], ...]
 
-# A matrix of stencils: result r is the sum over i of `maps[r][i]` applied to image i.
+# A matrix of stencils. Result r is the sum over i of `maps[r][i]` applied to image i.
 Maps = tuple[tuple[SeparableStencil, ...], ...]
 
 
@@ -86,7 +97,7 @@ def gradient(
 def second_derivatives(
     operator: Operator, scale: Scale, specs: Sequence[AxisSpec]
 ) -> tuple[SeparableStencil, ...]:
-    """The second derivative along each pair of axes."""
+    """The second derivative along each pair of axes, an axis with itself included."""
     taps = kernel(operator, 2, scale)
     pairs = itertools.combinations_with_replacement(range(len(specs)), 2)
     return tuple(_derivative(taps, specs, pair) for pair in pairs)
@@ -99,7 +110,11 @@ def laplacian(specs: Sequence[AxisSpec]) -> tuple[SeparableStencil, ...]:
 
 
 def window(sigma: float, specs: Sequence[AxisSpec]) -> SeparableStencil:
-    """A Gaussian mean; of an image padded with zeros where boundary="interior"."""
+    """A Gaussian mean.
+
+    Along axes with boundary="interior", the image is padded with zeros instead, so that
+    a wide window still has an output near the border.
+    """
     padded = [
         spec._replace(boundary="constant") if spec.boundary == "interior" else spec
         for spec in specs
@@ -108,75 +123,90 @@ def window(sigma: float, specs: Sequence[AxisSpec]) -> SeparableStencil:
 
 
 def _derivative(
-    taps: Kernel, specs: Sequence[AxisSpec], axes: Sequence[int]
+    kernel: Kernel, specs: Sequence[AxisSpec], axes: Sequence[int]
 ) -> SeparableStencil:
-    """A derivative along an axis for each time it is named; smoothing along others."""
+    """The derivative along `axes`, which are indices into `specs`.
+
+    An index that occurs twice stands for a second derivative. Along every other axis of
+    `specs`, the stencil smooths.
+    """
     stencils = []
     for i, (axis, boundary, spacing) in enumerate(specs):
         order = list(axes).count(i)
-        along = (taps.smoothing, taps.first, taps.second)[order]
+        taps = (kernel.smoothing, kernel.first, kernel.second)[order]
         if order and spacing != 1:
-            along = tuple((k, weight / spacing**order) for k, weight in along)
-        if along != ((0, 1),):
-            stencils.append((axis, Stencil1D(along, boundary)))
+            taps = tuple((k, weight / spacing**order) for k, weight in taps)
+        if taps != ((0, 1),):  # the identity
+            stencils.append((axis, Stencil1D(taps, boundary)))
     return tuple(stencils)
 
 
 def transpose(stencil: SeparableStencil) -> SeparableStencil:
-    """The product of the transposes."""
+    """The transpose. The factors commute, so it is the product of their transposes."""
     return tuple(
-        (axis, one._replace(transposed=not one.transposed)) for axis, one in stencil
+        (axis, factor._replace(transposed=not factor.transposed))
+        for axis, factor in stencil
     )
 
 
 def negative(stencil: SeparableStencil) -> SeparableStencil:
-    """Minus the stencil: the taps along its first axis change sign."""
+    """Minus the stencil: the weights along its first axis change sign."""
     (axis, first), *others = stencil
     taps = tuple((offset, -weight) for offset, weight in first.taps)
     return (axis, first._replace(taps=taps)), *others
 
 
 def indicator(stencil: SeparableStencil) -> SeparableStencil:
-    """The stencil with a weight of 1 at each tap, which counts the pixels it reads."""
+    """The stencil with a weight of 1 at each tap.
+
+    Applied to a mask, it counts how many of the pixels that an output reads are set.
+    """
     return tuple(
-        (axis, one._replace(taps=tuple((offset, 1.0) for offset, _ in one.taps)))
-        for axis, one in stencil
+        (axis, factor._replace(taps=tuple((offset, 1.0) for offset, _ in factor.taps)))
+        for axis, factor in stencil
     )
 
 
 def move_axes(stencil: SeparableStencil, inserted: int) -> SeparableStencil:
-    """The same stencil once an axis is inserted into the image."""
-    return tuple((axis + (axis >= inserted), one) for axis, one in stencil)
+    """The same stencil for an image into which the axis `inserted` was inserted."""
+    return tuple((axis + (axis >= inserted), factor) for axis, factor in stencil)
 
 
 def borders_of(stencils: Sequence[SeparableStencil]) -> dict[int, int]:
-    """Along each axis, how many outputs at each end a boundary condition affects."""
+    """For each axis with a border, the largest `Stencil1D.border` along it."""
     borders: dict[int, int] = {}
-    for axis, one in sorted(pair for stencil in stencils for pair in stencil):
-        if one.border:
-            borders[axis] = max(borders.get(axis, 0), one.border)
+    for axis, factor in sorted(pair for stencil in stencils for pair in stencil):
+        if factor.border:
+            borders[axis] = max(borders.get(axis, 0), factor.border)
     return borders
 
 
 def count_taps(stencil: SeparableStencil) -> int:
     """How many pixels an output reads."""
-    return math.prod(len(one.taps) for _, one in stencil)
+    return math.prod(len(factor.taps) for _, factor in stencil)
 
 
 def passes(factors: tuple[Factor, ...], terms: int) -> list[tuple[Factor, ...]]:
-    """Factors of a product of so many terms: which to apply together, in one loop."""
+    """Groups the factors of a product, one per axis, into passes over the image.
+
+    The factors of one pass are applied in one loop: all factors if their product has
+    few `terms`, otherwise one factor per pass, the last axis first.
+    """
     if terms <= _MOST_TERMS:
         return [factors]
     return [(factor,) for factor in reversed(factors)]
 
 
 def interior_taps(stencil: SeparableStencil) -> list[tuple[dict[int, int], float]]:
-    """The offset along each axis, and the weight, of each tap away from the borders."""
+    """The taps of the product away from the borders.
+
+    Each is a pair of the offsets, `{axis: offset}`, and the weight.
+    """
     axes = [axis for axis, _ in stencil]
     return [
         (
             dict(zip(axes, (offset for offset, _ in taps), strict=True)),
             math.prod(weight for _, weight in taps),
         )
-        for taps in itertools.product(*(one.interior for _, one in stencil))
+        for taps in itertools.product(*(factor.interior for _, factor in stencil))
     ]

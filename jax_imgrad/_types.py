@@ -1,14 +1,23 @@
-"""Shared types that callers do not see; `typing.py` has those that they do."""
+"""Types shared by several modules; the public ones are in `typing.py`."""
 
 from collections.abc import Callable, Sequence
 
 import jax
 
-# A pointwise function of differences: `penalty(differences, parameters)`, where
-# `differences[k][i]` is that of image k along axis i. It is 0 where they all are, and
-# its derivative by those along an axis is 0 where they are, as at the border.
-# Parameters are numbers, or arrays of the shape of the images. To `_penalties.Coupled`
-# the channels of one image are so many images.
+# A pointwise penalty of the differences of images, `penalty(differences, parameters)`.
+#
+# - `differences[k][i]` are the differences of image k along the i-th axis, an array of
+#   the shape of the images. They are 0 where a pixel has no next one along the axis.
+# - `parameters` are scalars, or arrays of the shape of the images. The caller of
+#   `_functional.functional` passes them, in the order in which its penalty takes them:
+#   each penalty in `_penalties.py` and in `losses/` documents its own.
+# - The result is an array of the shape of the images: the penalty of each pixel.
+#
+# At a border the missing differences are 0 and must not count. So a penalty must be 0
+# where all differences are 0, and its derivative by the differences along an axis must
+# be 0 where those differences are 0.
+#
+# A `_penalties.Coupled` penalty takes the channels of a single image as its images.
 PenaltyFunction = Callable[
     [Sequence[Sequence[jax.Array]], Sequence[jax.Array]], jax.Array
 ]

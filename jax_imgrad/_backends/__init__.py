@@ -1,6 +1,7 @@
-"""The back ends: a table of the ways to compute, and the choice of one.
+"""The registry of back ends, and the choice of one.
 
-Each computes the same operations from the same arguments. `xla.py` is the definition.
+Every back end computes the same operations: `stencil` and, unless it computes stencils
+only, `functional` and `functional_and_gradient`. `xla.py` is their definition.
 """
 
 from collections.abc import Sequence
@@ -18,8 +19,9 @@ from jax_imgrad.typing import Implementation
 class StencilOperation(Protocol):
     """For each row of `maps`, the sum of its stencils applied to the images.
 
-    The images have one shape and one dtype, which can hold the results. The results are
-    arrays of their own, or `stacked` in one, along a last axis.
+    The images have one shape and one dtype, which is also that of the results. The
+    results are separate arrays or, with `stacked`, one array that has them along a new
+    last axis.
     """
 
     def __call__(
@@ -55,12 +57,12 @@ class GradientOperation(Protocol):
 
 
 class WhyNot(Protocol):
-    """Why a back end cannot compute, or None if it can.
+    """The reason why a back end cannot compute an operation, or None if it can.
 
     Args:
       operand: the type of the first image.
-      maps: of a stencil operation; None for the others.
-      stacked: of a stencil operation.
+      maps: the maps of a stencil operation; None for the other operations.
+      stacked: whether the results of a stencil operation are stacked.
     """
 
     def __call__(
@@ -69,22 +71,35 @@ class WhyNot(Protocol):
 
 
 class Backend(NamedTuple):
-    """One way to compute."""
+    """The operations of a back end.
+
+    Attributes:
+      why_not: tells whether it can compute given operands.
+      stencil: the stencil operation.
+      functional: the sum of a penalty, or None if it computes stencils only.
+      functional_and_gradient: the sum and its derivative, or None likewise.
+      platform: the only platform that it runs on, or None if it runs on all.
+    """
 
     why_not: WhyNot
     stencil: StencilOperation
     functional: FunctionalOperation | None = None
     functional_and_gradient: GradientOperation | None = None
-    platform: str | None = None  # the only one that it computes on, or None
+    platform: str | None = None
 
 
-def _pallas_tpu_why_not(operand, maps, stacked):
+# Pallas is imported on first use: importing it takes a tenth of a second.
+def _pallas_tpu_why_not(
+    operand: jax.Array, maps: Maps | None, stacked: bool
+) -> str | None:
     from jax_imgrad._backends import pallas_tpu
 
     return pallas_tpu.why_not(operand, maps, stacked)
 
 
-def _pallas_tpu_stencil(images, maps, stacked):
+def _pallas_tpu_stencil(
+    images: Sequence[jax.Array], maps: Maps, stacked: bool
+) -> list[jax.Array]:
     from jax_imgrad._backends import pallas_tpu
 
     return pallas_tpu.stencil(images, maps, stacked)
@@ -100,11 +115,10 @@ BACKENDS: dict[Implementation, Backend] = {
         xla_cpu.functional,
         xla_cpu.functional_and_gradient,
     ),
-    # Imported when first asked for: to import Pallas takes a tenth of a second.
     "pallas_tpu": Backend(_pallas_tpu_why_not, _pallas_tpu_stencil, platform="tpu"),
 }
 
-# On one device, the definition reads an image at all taps at once.
+# The form of "xla" for one device.
 _XLA_ON_ONE_DEVICE = BACKENDS["xla"]._replace(stencil=xla.stencil_on_one_device)
 
 
@@ -114,7 +128,7 @@ def check(
     maps: Maps | None = None,
     stacked: bool = False,
 ) -> None:
-    """Raises NotImplementedError where a back end asked for by name cannot compute."""
+    """Raises NotImplementedError if the named back end cannot compute the operation."""
     reason = why_not(implementation, operand, maps, stacked)
     if implementation is not None and reason:
         raise _refusal(implementation, reason)
@@ -126,9 +140,9 @@ def why_not(
     maps: Maps | None = None,
     stacked: bool = False,
 ) -> str | None:
-    """Why a back end asked for by name cannot compute, or None if it can.
+    """The reason why the named back end cannot compute, or None if it can.
 
-    Without `maps`, whether it can compute losses.
+    The operation is a stencil operation if `maps` is given, otherwise a loss.
     """
     if implementation is None:
         return None
@@ -142,37 +156,39 @@ def why_not(
 def choose(
     implementation: Implementation | None, program: Program, operand: jax.Array
 ) -> Backend:
-    """The back end to compile, for these platforms and devices.
+    """The back end for a program, given its platforms and number of devices.
 
-    By default it is the definition: XLA fuses it with its neighbors, splits it over
-    devices, and lowers it for every platform. On one CPU it is `xla_cpu`, where that
-    takes the operand; on several devices, its loops over long rows would gather the
-    image. No kernel has been measured to be faster on a real device.
+    The default is "xla", the definition: XLA fuses it with the operations around it,
+    partitions it over devices, and compiles it for every platform. On a single CPU
+    device the default is "xla_cpu" if that can compute; on several devices, its loops
+    over long rows would gather a sharded image. "pallas_tpu" is never the default,
+    since it has not been measured to be faster on a device.
     """
     one_device = program.devices == 1
     on_cpu = program.platforms == ("cpu",)
     if implementation is None and one_device and on_cpu:
-        in_rows = BACKENDS["xla_cpu"]
-        if in_rows.why_not(operand, None, False) is None:
-            return in_rows
+        cpu_backend = BACKENDS["xla_cpu"]
+        if cpu_backend.why_not(operand, None, False) is None:
+            return cpu_backend
     if implementation in (None, "xla"):
         return _XLA_ON_ONE_DEVICE if one_device else BACKENDS["xla"]
     backend = BACKENDS[implementation]
-    # A kernel may be interpreted on a CPU, which is known once it is traced.
+    # A program for CPU is not refused yet: Pallas may interpret the kernel, which is
+    # known only once the kernel is traced.
     if not (on_cpu or runs_on(backend, program)):
         raise wrong_platform(implementation, program)
     return backend
 
 
 def runs_on(backend: Backend, program: Program) -> bool:
-    """Whether a back end computes on the platforms of a program."""
+    """Whether a back end runs on the platforms of a program."""
     return backend.platform is None or program.platforms == (backend.platform,)
 
 
 def wrong_platform(
     implementation: Implementation, program: Program
 ) -> NotImplementedError:
-    """The error of a program for platforms on which a back end does not compute."""
+    """The error for a program whose platforms a back end does not run on."""
     return _refusal(
         implementation,
         f"it computes on {BACKENDS[implementation].platform} only, and this is "

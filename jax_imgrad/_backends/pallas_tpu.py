@@ -1,14 +1,15 @@
-"""The same through the vector memory (VMEM) of a TPU: each byte is moved once.
+"""Pallas kernels for TPU, which read each pixel once into vector memory (VMEM).
 
-XLA's loop fetches a window of the image for every use of it. These kernels fetch a
-block of rows and its *halo*, the row after it or before it, and write both results from
-it. The price is that a kernel is opaque: XLA fuses nothing into it and cannot split it
-over devices, so call it on whole images, or inside `jax.shard_map`. It has not been
-timed on a device.
+The loop that XLA makes of the definition fetches a window of the image for every shift.
+These kernels fetch a block of rows and its halo, the row after or before the block, and
+compute all results from them. They have two drawbacks: XLA fuses nothing into a kernel,
+and it cannot partition one over devices. So call them on whole images, or inside
+`jax.shard_map`. They have not been timed on a device.
 
-A block must lie in memory as the image does, or XLA first copies the image into another
-layout, with padding that can be many times as large as the image. So blocks follow the
-order of axes in which XLA stores an image by default, which depends on its shape.
+A block must have the memory layout of the image. Otherwise XLA first copies the image
+into another layout, whose padding can be many times as large as the image. So the order
+of axes in a block is the one in which XLA stores the image by default, which depends on
+the shape of the image.
 """
 
 import functools
@@ -25,37 +26,54 @@ from jax.experimental import pallas as pl
 from jax_imgrad._jax import explicit_devices, result_like
 from jax_imgrad._stencils import Maps, Stencil1D, transpose
 
-# A vector register is 8 sublanes of 128 lanes of 32 bits; 16-bit numbers come in pairs.
+# A vector register has 8 sublanes of 128 lanes of 32 bits. A lane holds two 16-bit
+# numbers, which makes 16 sublanes.
 _LANES = 128
 _SUBLANES = {"float32": 8, "bfloat16": 16}
 
-# Three arrays, each fetched while another is computed, and what the computation holds,
-# share the 16 MiB that a kernel may use.
+# A kernel may use 16 MiB of VMEM. It holds two blocks of each of three arrays (one is
+# transferred while the other is computed) and the temporaries of the computation.
 _BLOCK_BYTES = 1 << 20
 _LARGEST_BLOCK = 2 << 20
 
 
 class _Blocks(NamedTuple):
-    """How a batch of images is cut into blocks of whole rows."""
+    """How a batch of images is cut into blocks of whole rows.
 
-    order: str  # of the axes B, H, W, C in memory, the slowest first
-    size: dict[str, int | None]  # of a block along each axis; None drops the axis
-    halo: int  # rows fetched beside a block, of which one is used
-    nbytes: int  # of a block, in float32, with its padding to whole registers
+    Attributes:
+      order: of the axes B, H, W, C in memory; the last varies fastest.
+      size: of a block along each axis. None stands for 1, without the axis in the
+        block that a kernel sees.
+      halo: the number of rows fetched beside a block, of which one is used.
+      nbytes: of a block in float32, including its padding to whole registers.
+    """
+
+    order: str
+    size: dict[str, int | None]
+    halo: int
+    nbytes: int
 
 
 class _Plan(NamedTuple):
-    """Which kernel computes the maps, and along which axes."""
+    """Which kernel computes the maps, and along which axes.
+
+    Attributes:
+      name: of the kernel, as it appears in the compiled program.
+      kernel: the function that computes a block.
+      halo: which rows beside a block it reads, "below" or "above".
+      results: the number of its results.
+      axes: of the rows and of the columns.
+    """
 
     name: str
     kernel: Callable
-    halo: str  # which rows beside a block it reads
+    halo: str
     results: int
-    axes: tuple[int, int] = (0, 1)  # rows and columns
+    axes: tuple[int, int] = (0, 1)
 
 
 def why_not(operand: jax.Array, maps: Maps | None, stacked: bool) -> str | None:
-    """Why no kernel computes these maps of arrays of this type, or None."""
+    """The reason why no kernel computes these maps, or None if one does."""
     if not all(isinstance(size, int) for size in operand.shape):
         return f"it needs a shape of known numbers, got {operand.shape}"
     if operand.dtype.name not in _SUBLANES:
@@ -75,7 +93,8 @@ def why_not(operand: jax.Array, maps: Maps | None, stacked: bool) -> str | None:
     return _too_wide(shape, operand.dtype) if operand.size else None
 
 
-def _too_wide(shape: tuple[int, ...], dtype) -> str | None:
+def _too_wide(shape: tuple[int, ...], dtype: np.dtype) -> str | None:
+    """The reason why images of a shape `[B, H, W, C]` do not fit, or None."""
     if _blocks(shape, dtype).nbytes <= _LARGEST_BLOCK:
         return None
     return f"blocks of whole rows of {shape[2]} columns do not fit in VMEM"
@@ -84,7 +103,7 @@ def _too_wide(shape: tuple[int, ...], dtype) -> str | None:
 def stencil(images: Sequence[jax.Array], maps: Maps, stacked: bool) -> list[jax.Array]:
     """For each row of `maps`, the sum of its stencils applied to the images."""
     plan = _plan(maps, stacked)
-    assert plan is not None  # `why_not` has seen to it
+    assert plan is not None  # `why_not` has made sure
     return _call(plan, images)
 
 
@@ -140,65 +159,73 @@ def _divergence_kernel(dy_ref, dx_ref, above_ref, out_ref, *, sign, last_row, co
     out_ref[...] = _signed(down + right, -sign).astype(out_ref.dtype)
 
 
-def _signed(block, sign):
+def _signed(block: jax.Array, sign: int) -> jax.Array:
     return block if sign == 1 else -block
 
 
-def _from_next(block, beside, axis):
-    """The next place's value in each place; in the last, the first one of `beside`."""
+def _from_next(block: jax.Array, beside: jax.Array, axis: int) -> jax.Array:
+    """`block[i + 1]` at index i along an axis; at the last one, `beside[0]`."""
     if block.shape[axis] == 1:  # Mosaic has no empty vector
         return lax.slice_in_dim(beside, 0, 1, axis=axis)
     rest = lax.slice_in_dim(block, 1, None, axis=axis)
     return jnp.concatenate([rest, lax.slice_in_dim(beside, 0, 1, axis=axis)], axis)
 
 
-def _from_previous(block, beside, axis):
-    """The previous place's value in each place; in the first, the last of `beside`."""
+def _from_previous(block: jax.Array, beside: jax.Array, axis: int) -> jax.Array:
+    """`block[i - 1]` at index i along an axis; at the first one, `beside[-1]`."""
     if block.shape[axis] == 1:
         return lax.slice_in_dim(beside, -1, None, axis=axis)
     rest = lax.slice_in_dim(block, 0, -1, axis=axis)
     return jnp.concatenate([lax.slice_in_dim(beside, -1, None, axis=axis), rest], axis)
 
 
-def _index(block, axis):
+def _index(block: jax.Array, axis: int) -> jax.Array:
+    """The index along an axis, in the shape of the block."""
     return lax.broadcasted_iota(jnp.int32, block.shape, axis)
 
 
-def _row(block):
-    """The row of the image in which each place of a block lies."""
+def _row(block: jax.Array) -> jax.Array:
+    """The row in the image of each element of a block."""
     return pl.program_id(2) * block.shape[0] + _index(block, 0)
 
 
 def _image_axes(rank: int, axes: tuple[int, int]) -> tuple[int, ...]:
-    """The order of axes in which an array is a batch of images `[..., H, W, C]`."""
+    """The permutation of axes that makes an array a batch of images `[..., H, W, C]`.
+
+    `axes` become H and W, and the last of the other axes becomes C.
+    """
     others = [axis for axis in range(rank) if axis not in axes]
     return (*others[:-1], *axes, *others[-1:])
 
 
 def _image_shape(shape: tuple[int, ...], axes: tuple[int, int]) -> tuple[int, ...]:
-    """The shape `[B, H, W, C]` as which a kernel takes an array."""
+    """The shape `[B, H, W, C]` after that permutation, with batch axes merged."""
     sizes = [shape[axis] for axis in _image_axes(len(shape), axes)]
     *batch, height, width, channels = sizes if len(sizes) > 2 else [*sizes, 1]
     return math.prod(batch), height, width, channels
 
 
 def _call(plan: _Plan, operands: Sequence[jax.Array]) -> list[jax.Array]:
-    """The kernel on arrays of any rank."""
+    """Applies the kernel to arrays of any rank, as batches of images."""
     shape = operands[0].shape
     if math.prod(shape) == 0:
         return [jnp.zeros_like(operands[0])] * plan.results
     order = _image_axes(len(shape), plan.axes)
     ordered = [operand.transpose(order) for operand in operands]
     as_images = _image_shape(shape, plan.axes)
-    results = _call_on_images(plan, [one.reshape(as_images) for one in ordered])
-    back = np.argsort(order)
-    return [result.reshape(ordered[0].shape).transpose(back) for result in results]
+    results = _call_on_images(plan, [array.reshape(as_images) for array in ordered])
+    inverse = np.argsort(order)
+    return [result.reshape(ordered[0].shape).transpose(inverse) for result in results]
 
 
 def _call_on_images(plan: _Plan, operands: list[jax.Array]) -> list[jax.Array]:
-    """The kernel on the blocks of the operands and on the halo of the first one."""
+    """Applies the kernel to arrays `[B, H, W, C]`.
+
+    It reads the blocks of the operands, and the halo of the first operand.
+    """
     image = operands[0]
-    if reason := _too_wide(image.shape, image.dtype):  # after a vmap, other axes
+    # `why_not` has checked the shape before a `vmap`, which may have changed it.
+    if reason := _too_wide(image.shape, image.dtype):
         raise NotImplementedError(f"implementation='pallas_tpu' under vmap: {reason}")
     blocks = _blocks(image.shape, image.dtype)
     viewed = [
@@ -224,14 +251,18 @@ def _call_on_images(plan: _Plan, operands: list[jax.Array]) -> list[jax.Array]:
 def _specs(
     blocks: _Blocks, height: int
 ) -> tuple[pl.BlockSpec, dict[str, pl.BlockSpec]]:
-    """The specification of whole blocks, and of the rows below and above them."""
+    """The specification of the blocks, and those of the halos below and above them.
+
+    The halo of a block at the border of the image is clipped to the image; kernels do
+    not use it.
+    """
 
     def spec(rows: int, row_block: Callable) -> pl.BlockSpec:
         size = blocks.size | {"H": rows}
 
         def index(b, c, h):
-            at = {"B": b, "C": c, "H": row_block(h), "W": 0}
-            return tuple(at[axis] for axis in blocks.order)
+            indices = {"B": b, "C": c, "H": row_block(h), "W": 0}
+            return tuple(indices[axis] for axis in blocks.order)
 
         return pl.BlockSpec(tuple(size[axis] for axis in blocks.order), index)
 
@@ -243,8 +274,8 @@ def _specs(
     }
 
 
-def _blocks(shape: tuple[int, ...], dtype) -> _Blocks:
-    """Blocks of about a mebibyte that lie as XLA stores such images by default."""
+def _blocks(shape: tuple[int, ...], dtype: np.dtype) -> _Blocks:
+    """Blocks of about 1 MiB, in the default memory layout of such images."""
     batch, height, width, channels = shape
     sublanes = _SUBLANES[dtype.name]
     order = _order(shape, dtype)
@@ -263,11 +294,13 @@ def _blocks(shape: tuple[int, ...], dtype) -> _Blocks:
     return _Blocks(order, size | {"H": rows}, halo, 4 * row * rows)
 
 
-def _order(shape: tuple[int, ...], dtype) -> str:
-    """The axes in memory: the last runs along lanes, the one before along sublanes.
+def _order(shape: tuple[int, ...], dtype: np.dtype) -> str:
+    """The order of axes in which XLA for TPU stores images by default.
 
-    XLA puts channels in lanes where they fill them, else columns, and in sublanes the
-    axis that needs the least padding, which it does in powers of two up to 8.
+    The last axis runs along lanes: channels if they are a multiple of 128,
+    otherwise columns. The axis before it runs along sublanes: the one that needs the
+    least padding. Padding rounds its size up to a multiple of a power of two of at
+    most 8.
     """
     batch, height, _, channels = shape
     if channels % _LANES == 0:

@@ -1,7 +1,8 @@
-"""The definition: stencils, and sums of penalties of differences. Read this one first.
+"""The definition of the operations: stencils, and sums of penalties of differences.
 
-Every step keeps the shape of the image, as in `_differences.py`. From that, XLA makes
-one loop without temporaries, on every platform.
+Read this back end first; the others compute the same. Every step keeps the shape of the
+image, see `_differences.py`, so XLA fuses the steps into one loop without temporaries
+on every platform.
 """
 
 import functools
@@ -28,7 +29,7 @@ from jax_imgrad._types import PenaltyFunction
 
 
 def why_not(operand: jax.Array, maps: Maps | None, stacked: bool) -> None:
-    """It computes everything."""
+    """Always None: this back end computes everything."""
     del operand, maps, stacked
 
 
@@ -46,11 +47,11 @@ def stencil(
 def sum_of_stencils(
     stencils: Sequence[SeparableStencil], images: Sequence[jax.Array], shifted: Shifted
 ) -> jax.Array:
-    """The sum of stencils, each applied to an image of its own."""
+    """The sum over k of stencil k applied to image k."""
     dtype = accumulator(images[0].dtype)
     terms = [
-        apply(one, image.astype(dtype), shifted)
-        for one, image in zip(stencils, images, strict=True)
+        apply(separable, image.astype(dtype), shifted)
+        for separable, image in zip(stencils, images, strict=True)
     ]
     return functools.reduce(jnp.add, terms).astype(images[0].dtype)
 
@@ -58,11 +59,11 @@ def sum_of_stencils(
 def stencil_on_one_device(
     images: Sequence[jax.Array], maps: Maps, stacked: bool
 ) -> list[jax.Array]:
-    """The same, reading an image at all taps at once.
+    """The same as `stencil`, for one device: each tap is one shift of the image.
 
-    `stencil` shifts an image by rows, then that by columns: of sharded rows, devices
-    exchange each once. One device exchanges nothing; and a TPU materializes what is
-    shifted, unless each tap is a shift of the image itself.
+    `stencil` shifts along one axis after the other, so that devices exchange each
+    sharded row only once. One device exchanges nothing. And XLA for TPU materializes an
+    array that is shifted again, but not the image itself.
     """
     return stencil(images, maps, stacked, shift_at_once)
 
@@ -82,9 +83,11 @@ def functional(
 def channels_of(
     image: jax.Array, parameters: Sequence[jax.Array]
 ) -> tuple[list[jax.Array], list[jax.Array]]:
-    """The channels as separate images, and the parameters in their shape."""
+    """The channels as separate images, and the parameters in the shape of a channel.
+
+    A parameter must be the same in all the channels of a pixel.
+    """
     channels = [image[..., channel] for channel in range(image.shape[-1])]
-    # A parameter is the same in all the channels of a pixel.
     return channels, [p[..., 0] if p.ndim else p for p in parameters]
 
 
@@ -96,37 +99,44 @@ def functional_and_gradient(
 ) -> tuple[jax.Array, list[jax.Array]]:
     """The sum, and its derivative by each image: minus the divergence of the flux.
 
-    The flux that leaves a pixel is the derivative of the penalty by its differences.
-    The flux that enters it leaves its previous pixel, and is computed again from the
-    pixels there: to move the flux, or the differences, they would have to be stored.
+    `_functional.py` derives, for the flux q_a along axis a,
+
+        dL/du[j] = sum over a of q_a[j - e_a] - q_a[j]
+
+    Along axis a, the flux q_a[j] leaves pixel j for its next pixel, if there is one;
+    the flux q_a[j - e_a] enters it from its previous pixel, if there is one. A flux
+    depends on the differences along all axes at the pixel that it leaves. So for each
+    axis, the entering flux is computed again, from the differences of the previous
+    pixel. To shift the leaving flux instead, XLA would have to store it.
     """
     if isinstance(penalty, Coupled):
         return _of_coupled_channels(penalty, images[0], parameters, axes)
     differences = _differences(images, axes)
     values, leaving = flux(penalty, differences, parameters)
-    gradients = [jnp.zeros_like(along[0]) for along in differences]
+    gradients = [jnp.zeros_like(of_image[0]) for of_image in differences]
     for i, axis in enumerate(axes):
         next_exists = has_next(images[0], axis)
         previous_exists = has_previous(images[0], axis)
-        moved = [
+        shifted = [
             _of_previous(p, axis, previous_exists) if p.ndim else p for p in parameters
         ]
-        _, entering = flux(penalty, _differences(images, axes, before=axis), moved)
+        _, entering = flux(penalty, _differences(images, axes, before=axis), shifted)
         for k, gradient in enumerate(gradients):
             gradient += jnp.where(previous_exists, entering[k][i], 0)
             gradients[k] = gradient - jnp.where(next_exists, leaving[k][i], 0)
-    # XLA for GPU would otherwise make one sum of this and a caller's over the batch,
-    # which it computes beside the gradient in two to fifteen times the time.
+    # Without the barrier, XLA for GPU would merge this sum with a sum of the caller's
+    # over the batch, and compute that together with the gradient, which takes 2 to 15
+    # times as long.
     total = lax.optimization_barrier(_sum(values))
     dtypes = [derivative_dtype(image.dtype) for image in images]
     return total, [g.astype(d) for g, d in zip(gradients, dtypes, strict=True)]
 
 
 def _of_previous(parameter: jax.Array, axis: int, exists: jax.Array) -> jax.Array:
-    """The parameter of the previous pixel; of the first pixel its own.
+    """The parameter of the previous pixel; for the first pixel, its own parameter.
 
-    It must not be 0 there: a delta of 0 makes a NaN, which is not selected, but which
-    `jax.debug_nans` finds.
+    A 0 in its place could be a delta of 0, which makes a NaN. The NaN would not be
+    selected, but `jax.debug_nans` would report it.
     """
     return jnp.where(exists, shift(parameter, axis, -1), parameter)
 
@@ -137,21 +147,21 @@ def _of_coupled_channels(
     parameters: Sequence[jax.Array],
     axes: tuple[int, ...],
 ) -> tuple[jax.Array, list[jax.Array]]:
-    """The same, of coupled channels: the flux is a weight times a difference.
+    """The same for a `Coupled` penalty, whose flux is a weight times a difference.
 
-    The weight of a pixel depends on all of its channels, and each of them needs it: it
-    is stored.
+    The weight of a pixel depends on all its channels, and every channel needs it, so it
+    is computed once and stored.
     """
     total = functional(penalty, [image], parameters, axes)
-    # XLA for GPU would otherwise compute the weight beside the penalty, and store what
-    # both are made of.
-    channels, given = channels_of(materialize(image, "cuda", "rocm"), parameters)
-    weight = penalty.weight(_differences(channels, axes), given)
-    # XLA for GPU would otherwise compute it anew for each channel and neighbor, and XLA
-    # for CPU store two arrays that it is made of.
+    # Without the barrier, XLA for GPU would compute the weight in the same kernel as
+    # the penalty, and store the arrays that both are computed from.
+    channels, of_channel = channels_of(materialize(image, "cuda", "rocm"), parameters)
+    weight = penalty.weight(_differences(channels, axes), of_channel)
+    # Without the barrier, XLA for GPU would compute the weight again for each channel
+    # and neighbor, and XLA for CPU would store two arrays that it is computed from.
     weight = lax.optimization_barrier(weight)[..., None]
-    given = [jnp.broadcast_to(weight, image.shape), *parameters[1:]]
-    _, gradients = functional_and_gradient(half_quadratic, [image], given, axes)
+    with_weight = [jnp.broadcast_to(weight, image.shape), *parameters[1:]]
+    _, gradients = functional_and_gradient(half_quadratic, [image], with_weight, axes)
     # As in `functional_and_gradient`.
     return lax.optimization_barrier(total), gradients
 
@@ -161,7 +171,7 @@ def flux(
     differences: Sequence[Sequence[jax.Array]],
     parameters: Sequence[jax.Array],
 ) -> tuple[jax.Array, list[list[jax.Array]]]:
-    """The penalty of the differences, and its derivative by each of them."""
+    """The penalty of the differences, and the flux: its derivative by each of them."""
     values, pullback = jax.vjp(lambda d: penalty(d, parameters), differences)
     return values, pullback(jnp.ones_like(values))[0]
 
@@ -169,9 +179,10 @@ def flux(
 def _differences(
     images: Sequence[jax.Array], axes: tuple[int, ...], before: int | None = None
 ) -> list[list[jax.Array]]:
-    """Of each image, along each axis, in the dtype to accumulate in.
+    """The differences of each image along each axis, in the dtype to accumulate in.
 
-    Those of each pixel, or of the one `before` it along an axis, 0 where there is none.
+    At each pixel, they are those of the pixel itself or, with `before`, those of the
+    previous pixel along the axis `before`. Differences that do not exist are 0.
     """
 
     def along(image: jax.Array, axis: int) -> jax.Array:
@@ -179,6 +190,7 @@ def _differences(
             return difference(image, axis)
         previous = shift(image, before, -1)
         if axis == before:
+            # The next pixel of the previous pixel is the pixel itself.
             return jnp.where(has_previous(image, axis), image, 0) - previous
         return difference(previous, axis)
 

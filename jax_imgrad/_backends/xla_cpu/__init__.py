@@ -1,25 +1,33 @@
-"""What one CPU computes better in another form: sums and stencils, in long rows.
+"""A back end for a single CPU device: branch-free loops over long rows.
 
-XLA for CPU does not fuse the differences into their sum (openxla/xla#46351), and what
-it sums itself it does not vectorize: a total variation takes 20 to 80 times as long as
-reading the image. What it does well is a loop that writes an array: it vectorizes that,
-and shares it out among the cores; unless it must decide, pixel by pixel, what lies
-beyond a border. So all is made of loops with nothing to decide, over long rows: the
-axes of an image are joined, so that each one left has differences. `[B, H, W, C]` is B
-images of H rows of W*C numbers, where the next pixel is C further.
+Why not the definition: XLA for CPU does not fuse the differences into their sum
+(openxla/xla#46351), and it does not vectorize a reduction. With the definition, a total
+variation takes 20 to 80 times as long as reading the image. XLA for CPU is good at one
+thing, a loop that writes an array: it vectorizes the loop and distributes it over the
+cores, unless the loop body branches on whether a pixel is at a border.
 
-- The sum: a loop adds up 8 rows to one, all over the image; a few such loops, one on
-  top of the other, leave a small part of it, which a product with ones sums. Channels
-  that are coupled are read side by side, in rows that begin one number further each;
-  what mixes two pixels is dropped from that small part.
-- The derivative: one loop, of what flows into each pixel and what flows out. The flux
-  is computed twice, for in an array of its own it would be written and read again;
-  but not where it depends on several images. Of coupled channels, the weight that the
-  flux is made with is stored.
-- A stencil: one loop for each result, far from the border. What is near to it, a small
-  part, is computed apart, and written over.
+Why long rows: only the innermost loop is vectorized, so it should be long, but images
+often have 3 channels or 1. So an axis without differences is merged with the axis
+before it, up to the batch. An array `[B, H, W, C]` becomes B images of H rows of W*C
+numbers, in which the next pixel along W is C numbers further on: a stride of C. Every
+axis that remains, except the batch, has differences.
 
-This is for one device: a slice of rows that are sharded gathers them.
+- The sum (`_sums.py`): a loop adds 8 slices of the penalties, each of every 32nd row,
+  into one array. Four such loops, each adding to the result of the one before, cover
+  all rows, and leave a small array that is summed by a product with ones. Coupled
+  channels are read as C windows of the same rows, each starting one number after the
+  one before. Only every C-th number then belongs to a pixel. The others mix two pixels,
+  and are dropped from the small array.
+- The derivative (`_gradients.py`): one loop computes the flux that enters each pixel
+  and the flux that leaves it. Each flux is computed twice: to store it in an array, and
+  read it again, would be slower. The flux is stored only if it depends on several
+  images. For coupled channels, the weight of the flux is stored.
+- A stencil (`_stencils.py`): one loop per result computes the interior. The outputs
+  near a border, a small part, are computed separately and written over it.
+- Squares that overflow or underflow (`_range.py`): sums assume that none does, and are
+  checked; derivatives are computed from rescaled differences.
+
+It is for one device, since slicing rows that are sharded gathers them.
 """
 
 from jax_imgrad._backends.xla_cpu._gradients import (

@@ -1,8 +1,11 @@
-"""The derivative of the sum: at each pixel, the flux that enters less what leaves.
+"""The derivative of the sum, in one loop over long rows.
 
-With the flux q_a along axis a, and a next pixel i + e_a at all but the last pixel,
+`_functional.py` derives, for the flux q_a along axis a,
 
-    L'(u)[i] = sum over a of q_a[i - e_a] - q_a[i]
+    dL/du[j] = sum over a of q_a[j - e_a] - q_a[j]
+
+the flux that enters pixel j less the flux that leaves it, where a flux from or to a
+pixel that does not exist is 0. In flattened axes, e_a is the stride of axis a.
 """
 
 import functools
@@ -33,7 +36,8 @@ from jax_imgrad._dtypes import derivative_dtype, upcast
 from jax_imgrad._penalties import Coupled, half_quadratic
 from jax_imgrad._types import PenaltyFunction
 
-# Several images of at least so many numbers are computed one after the other.
+# With several images (such as a prediction and a target), batches of images with at
+# least this many numbers are computed one image at a time.
 _LARGE = 2**16
 
 
@@ -49,8 +53,8 @@ def functional_and_gradient(
         return xla.functional_and_gradient(penalty, images, parameters, axes)
     several = len(images) > 1
     if several and shape[0] > 1 and math.prod(shape[1:]) >= _LARGE:
-        of_some = functools.partial(functional_and_gradient, penalty, axes=axes)
-        return one_by_one(of_some, images, parameters)
+        function = functools.partial(functional_and_gradient, penalty, axes=axes)
+        return one_by_one(function, images, parameters)
     total = functional(penalty, images, parameters, axes)
     factor = None
     if squares_may_leave(penalty):
@@ -59,7 +63,8 @@ def functional_and_gradient(
     if isinstance(penalty, Coupled):
         weight = _weight(penalty, images[0], parameters, axes, factor)
         parameters, penalty, factor = [weight, *parameters[1:]], half_quadratic, None
-    # XLA for CPU would otherwise compute what makes them anew for each neighbor.
+    # Without the barrier, XLA for CPU would compute the parameters again for each
+    # neighbor that reads them.
     parameters = lax.optimization_barrier(list(parameters))
     rows, parameters, strides = flatten_axes(
         [materialize_rows(image) for image in images], parameters, axes
@@ -69,8 +74,9 @@ def functional_and_gradient(
     else:
         gradients = [_gradient_of_one(penalty, rows[0], parameters, strides, factor)]
     dtype = derivative_dtype(images[0].dtype)
-    # XLA for CPU would otherwise fuse the last reshape into the loop of a caller that
-    # scales them, which then does not write in place: an image more of temporaries.
+    # Without the barrier, XLA for CPU would fuse the last reshape into the loop of a
+    # caller that scales the derivative. That loop could then not write in place, which
+    # takes temporaries of one more image.
     return total, [
         lax.optimization_barrier(
             materialize_rows(gradient.astype(dtype)).reshape(shape)
@@ -86,19 +92,23 @@ def _weight(
     axes: tuple[int, ...],
     factor: jax.Array | None,
 ) -> jax.Array:
-    """Of coupled channels: computed for each pixel, and stored for each number."""
+    """The weight of coupled channels, stored in the shape of the image.
+
+    It is computed once for each pixel and repeated for its channels.
+    """
     channels, parameters = xla.channels_of(image, parameters)
-    # XLA for CPU would otherwise read each channel from among the others in the loop of
-    # the weight, which is slower than to separate them first.
+    # Without the barrier, XLA for CPU would read the channels from the interleaved
+    # image in the loop that computes the weight, which is slower than to separate them
+    # first.
     channels = lax.optimization_barrier(channels)
     rows, parameters, strides = flatten_axes(channels, parameters, axes)
-    assert factor is not None  # a norm of several numbers may leave the range
+    assert factor is not None  # `Coupled` penalties have norms
     factor = factor_per_row(factor, rows[0])
     differences = jax.tree.map(lambda d: d * factor, _differences(rows, strides))
     delta, *valid = parameters
     weight = penalty.weight(differences, [rescaled_delta(delta, factor), *valid])
-    # XLA for CPU would otherwise compute a part of it in the loop that broadcasts it,
-    # and store all the differences for both.
+    # Without the barrier, XLA for CPU would compute a part of the weight in the loop
+    # that broadcasts it, and store all the differences as input of both loops.
     weight = lax.optimization_barrier(weight * factor)
     return jnp.broadcast_to(weight.reshape(*image.shape[:-1], 1), image.shape)
 
@@ -109,28 +119,34 @@ def _gradients_of_several(
     parameters: Sequence[jax.Array],
     strides: Sequence[int],
 ) -> list[jax.Array]:
-    """By each of several images, whose flux is stored: it depends on all of them."""
+    """The derivative by each of several images.
+
+    The flux of an image depends on all images, so to compute it twice would be slow: it
+    is stored.
+    """
     _, fluxes = flux(penalty, _differences(images, strides), parameters)
-    # XLA for CPU would otherwise compute it anew where it enters the next pixel.
+    # Without the barrier, XLA for CPU would compute each flux again where it enters the
+    # next pixel.
     fluxes = lax.optimization_barrier(fluxes)
+    # The leaving flux is 0 at the last pixel along an axis, where the difference is 0.
     return [
         functools.reduce(
             jnp.add,
             [
-                shift(part, axis, -stride) - part
-                for axis, (part, stride) in enumerate(
-                    zip(parts, strides, strict=True), 1
+                shift(along_axis, axis, -stride) - along_axis
+                for axis, (along_axis, stride) in enumerate(
+                    zip(of_image, strides, strict=True), 1
                 )
             ],
         )
-        for parts in fluxes
+        for of_image in fluxes
     ]
 
 
 def _differences(
     images: Sequence[jax.Array], strides: Sequence[int]
 ) -> list[list[jax.Array]]:
-    """Of each image along each axis."""
+    """The differences of each image along each axis, in the dtype to accumulate in."""
     return [
         [_difference(image, axis, stride) for axis, stride in enumerate(strides, 1)]
         for image in map(upcast, images)
@@ -138,7 +154,10 @@ def _differences(
 
 
 def _difference(image: jax.Array, axis: int, stride: int) -> jax.Array:
-    """That of the definition, made of slices: of its shifts XLA would store several."""
+    """The difference of the definition, computed from slices.
+
+    Of the shifts of the definition, XLA for CPU would store several.
+    """
     end = image.shape[axis] - stride
     inside = lax.slice_in_dim(image, stride, None, axis=axis) - lax.slice_in_dim(
         image, 0, end, axis=axis
@@ -155,26 +174,28 @@ def _gradient_of_one(
     strides: Sequence[int],
     factor: jax.Array | None,
 ) -> jax.Array:
-    """By a single image: the flux is computed where it leaves and where it enters.
+    """The derivative by a single image.
 
-    Stored in an array of its own, it would be written and read again.
+    Each flux is computed twice, at the pixel that it leaves and at the pixel that it
+    enters, since to write it to an array and read it again would be slower.
     """
     gradient: Any = 0
     if factor is not None:
         factor = factor_per_row(factor, image)
     for axis, stride in enumerate(strides, start=1):
         fluxes = []
-        for offset in (0, -stride):  # of the pixel that the flux leaves
-            # Behind a barrier it is another image to XLA for CPU, which would otherwise
-            # see that it computes the same flux twice, and store it.
+        # The offset of the pixel that the flux leaves: this pixel, or the previous one.
+        for offset in (0, -stride):
+            # Without the barrier, XLA for CPU would find that both loop iterations
+            # compute the same flux, and store it. With it, the images look different.
             image = lax.optimization_barrier(image)
             differences = [
                 _difference_at(upcast(image), other, strides, {axis: offset})
                 for other in range(1, 1 + len(strides))
             ]
-            # Where nothing enters, the parameters are those of the pixel itself.
+            # A first pixel has no previous one, and takes its own parameters instead.
             exists = _index(image, axis) >= -offset
-            moved = [
+            shifted = [
                 jnp.where(exists, _pixels_at(p, {axis: offset}), p)
                 if p.ndim and offset
                 else p
@@ -182,42 +203,49 @@ def _gradient_of_one(
             ]
             if factor is not None:
                 differences = [d * factor for d in differences]
-                moved[0] = rescaled_delta(moved[0], factor)
-            ((*parts,),) = flux(penalty, [differences], moved)[1]
-            fluxes.append(parts[axis - 1])
-        leaves, enters = fluxes
-        gradient = gradient + enters - leaves
+                shifted[0] = rescaled_delta(shifted[0], factor)
+            _, (of_image,) = flux(penalty, [differences], shifted)
+            fluxes.append(of_image[axis - 1])
+        leaving, entering = fluxes
+        gradient = gradient + entering - leaving
     return gradient
 
 
 def _difference_at(
     image: jax.Array, axis: int, strides: Sequence[int], offset: Mapping[int, int]
 ) -> jax.Array:
-    """The difference along `axis` at the pixel `offset` away, 0 where there is none."""
+    """At each pixel, the difference along `axis` of the pixel `offset` away.
+
+    It is 0 where that pixel has no next one along `axis`, and where an offset along
+    `axis` leads to no pixel. Where an offset along another axis leads to no pixel, it
+    is arbitrary: the flux along that other axis is 0 there for any value of it.
+    """
     stride, before = strides[axis - 1], -offset.get(axis, 0)
     index = _index(image, axis)
     exists = index >= before if before else index < image.shape[axis] - stride
-    following = {**offset, axis: stride - before}
-    difference = _pixels_at(image, following) - _pixels_at(image, offset)
+    next_offset = {**offset, axis: stride - before}
+    difference = _pixels_at(image, next_offset) - _pixels_at(image, offset)
     return jnp.where(exists, difference, 0)
 
 
 def _index(image: jax.Array, axis: int) -> jax.Array:
+    """The index of each pixel along an axis; it broadcasts against the image."""
     shape = [size if i == axis else 1 for i, size in enumerate(image.shape)]
     return lax.broadcasted_iota(jnp.int32, shape, axis)
 
 
 def _pixels_at(image: jax.Array, offset: Mapping[int, int]) -> jax.Array:
-    """The pixel `offset` away along each axis; any pixel, where there is none."""
+    """At each pixel, the pixel `offset` away; an arbitrary one if it does not exist."""
     last = image.ndim - 1
-    for axis, by in sorted(offset.items()):  # rows first: a row moved is not stored
+    # Rows first: XLA for CPU reads a moved row where it is, without storing it.
+    for axis, by in sorted(offset.items()):
         if image.ndim == 0 or by == 0:
             continue
         if axis == last:
             image = _along_row(image, by)
         else:
-            # Rows are gathered, with indices clipped to those that exist: a branch in
-            # the loop would decide whether it is vectorized.
+            # A gather of whole rows, with indices clipped to those that exist. A branch
+            # in the loop could keep XLA for CPU from vectorizing it.
             rows = jnp.clip(
                 jnp.arange(image.shape[axis]) + by, 0, image.shape[axis] - 1
             )
@@ -228,11 +256,13 @@ def _pixels_at(image: jax.Array, offset: Mapping[int, int]) -> jax.Array:
 
 
 def _along_row(image: jax.Array, by: int) -> jax.Array:
+    """The image shifted along its last axis."""
     last = image.ndim - 1
     if by > 0 or image.dtype.kind != "f":
         return shift(image, last, by)
-    # As bits. Of floats, the compiler would see that this is the pixel of the previous
-    # iteration, keep it from there, and make a loop whose iterations depend on each
-    # other.
+    # Shifted as bits. The pixel before this one is the pixel that the previous
+    # iteration of the loop has read. With floats, the compiler would keep it from
+    # there, which makes each iteration depend on the one before, so that the loop is
+    # not vectorized.
     bits = lax.bitcast_convert_type(image, f"uint{8 * image.dtype.itemsize}")
     return lax.bitcast_convert_type(shift(bits, last, by), image.dtype)

@@ -1,22 +1,30 @@
-"""Sums of norms, squared without rescaling, and the check that this was exact.
+"""Norms without rescaling each pixel: the check of a sum, the scaling of a derivative.
 
-The definition rescales the differences of each pixel before it squares them, which on a
-CPU takes a third of the time of a sum. Here they are squared as they are, and the sum
-is checked:
+To keep squares in range, the definition rescales the differences of each pixel before
+it squares them. On a CPU that takes a third of the time of a sum. Here the differences
+are squared without rescaling, and the sum is checked afterwards:
 
-- A square that overflows makes the sum infinite.
-- A square that underflows is wrong by less than the smallest number s, its root by less
-  than the root of s, and a Charbonnier or Huber penalty of delta ε by less than s/ε.
-  Sums that are many times as large as all of that together are exact.
+- If a square overflows, the sum is infinite.
+- If a square underflows, its absolute error is less than s, the smallest normal number.
+  A norm sqrt(S) then has an error of less than sqrt(s) for each such square, since
+  sqrt(S + s) - sqrt(S) <= sqrt(s). A Charbonnier or Huber penalty of delta δ also has
+  an error of less than s/δ, since its derivative by S is at most 1/(2δ).
 
-If it was not exact, the sum is computed by the definition. The derivative cannot be
-checked like that. It is computed from differences times a power of two that brings the
-mean penalty of the image, or its delta if that is larger, near to 1. So it is that of
-the definition, unless a difference is 2**63 times smaller than both: then its squares
-underflow, and it counts as 0.
+So a sum of N differences has an absolute error of less than N min(sqrt(s), s/δ) from
+underflow. It is accepted if that is less than the machine epsilon times the sum, and
+otherwise computed again by the definition. For a norm alone, "l1", the bound is
+sqrt(s): its unused delta must be 0.
+
+A derivative cannot be checked like that. But it does not change if the differences and
+delta are multiplied by a common factor, see `_penalties.Variation`. So they are
+multiplied by one power of two per image. With m the larger of the mean penalty of the
+image and its delta, that power is near 1/m. The derivative is then that of the
+definition, except for a difference that is (in float32) 2**63 times smaller than m: its
+square underflows, and it counts as 0.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import TypeGuard
 
 import jax
@@ -32,21 +40,32 @@ from jax_imgrad._types import PenaltyFunction
 
 
 def squares_may_leave(penalty: PenaltyFunction) -> TypeGuard[Variation]:
-    """Whether a penalty is made of squares that may be out of range."""
+    """Whether a penalty computes squares that may leave the range of their dtype."""
     return isinstance(penalty, Variation) and penalty.has_norms
 
 
-def exact(fast: jax.Array, penalty, images, parameters, axes) -> jax.Array:
-    """The sums `fast`, `[B]`; or what they should be, if a square was out of range."""
+def exact(
+    fast: jax.Array,
+    penalty: PenaltyFunction,
+    images: Sequence[jax.Array],
+    parameters: Sequence[jax.Array],
+    axes: tuple[int, ...],
+) -> jax.Array:
+    """The sums `fast`, `[B]`, or those of the definition if a square left its range.
+
+    `fast` was computed without rescaling. The other arguments are those of
+    `functional`.
+    """
     (image,) = images
     delta = parameters[0]
     terms = image[0].size * len(axes)
     limits = jnp.finfo(fast.dtype)
     root, smallest = 2.0 ** (limits.minexp // 2), float(limits.tiny)
-    lost = jnp.minimum(root, smallest / _deltas_per_image(delta, len(fast)).min(1))
-    is_exact = jnp.isfinite(fast) & (fast > terms * (lost / limits.eps))
+    error = jnp.minimum(root, smallest / _deltas_per_image(delta, len(fast)).min(1))
+    is_exact = jnp.isfinite(fast) & (fast > terms * (error / limits.eps))
 
-    # One image at a time: this is rare, so that memory matters more than speed.
+    # The definition is needed rarely, so memory matters more than speed: it computes
+    # one image at a time.
     definition = functools.partial(xla.functional, penalty, axes=axes)
     return lax.cond(
         is_exact.all(),
@@ -56,12 +75,17 @@ def exact(fast: jax.Array, penalty, images, parameters, axes) -> jax.Array:
     )
 
 
-def factor_of_mean(totals, delta, image) -> jax.Array:
-    """For each image a power of two that brings its differences near to 1."""
+def factor_of_mean(totals: jax.Array, delta: jax.Array, image: jax.Array) -> jax.Array:
+    """For each image, `[B]`, a power of two that brings its differences near to 1.
+
+    `totals` are the sums of the penalty over each image.
+    """
     mean = jnp.maximum(
         totals / image[0].size, _deltas_per_image(delta, len(totals)).max(1)
     )
-    finite = jnp.isfinite(mean)  # or a pixel is infinite, or the sum of all
+    # Not finite if a pixel is infinite or the sum overflows. Then the largest finite
+    # pixel takes the place of the mean.
+    finite = jnp.isfinite(mean)
     size = lax.cond(
         finite.all(),
         lambda image: mean,
@@ -72,25 +96,24 @@ def factor_of_mean(totals, delta, image) -> jax.Array:
 
 
 def factor_per_row(factor: jax.Array, rows: jax.Array) -> jax.Array:
-    """The factors of the images, to broadcast against arrays of rows."""
+    """The factors of the images, `[B]`, in a shape that broadcasts against `rows`."""
     each = jnp.repeat(factor, rows.shape[0] // factor.shape[0])
     return each.reshape(-1, *[1] * (rows.ndim - 1))
 
 
 def rescaled_delta(delta: jax.Array, factor: jax.Array) -> jax.Array:
-    """The delta times the factor, with a square that is not 0.
-
-    XLA rewrites (c f)(c f), for a delta c that is a constant, to (c c)(f f), which may
-    be 0: the bounds keep it from that, too.
-    """
+    """The delta times the factor, clipped so that its square is not 0."""
     limits = jnp.finfo(delta.dtype)
+    # XLA rewrites (c f)(c f), for a delta that is a constant c, to (c c)(f f), which
+    # may underflow to 0. Clipping also prevents this.
     return jnp.clip(delta * factor, 2.0 ** (limits.minexp // 2), limits.max)
 
 
 def _factor(size: jax.Array) -> jax.Array:
-    """A power of two near 1/size, or 1 for 0, whose square is finite and not 0.
+    """A power of two near 1/size, or 1 for a size of 0.
 
-    XLA rewrites (c f)(c f) to (c c)(f f) for a difference c that is the constant 0.
+    Its square is finite and not 0: for a difference that is the constant 0, XLA
+    rewrites (0 f)(0 f) to (0 0)(f f), which is NaN if f f is infinite.
     """
     half = jnp.finfo(size.dtype).maxexp // 2
     near = jnp.clip(size, 2.0 ** (1 - half), 2.0 ** (half - 1))
@@ -98,10 +121,11 @@ def _factor(size: jax.Array) -> jax.Array:
 
 
 def _deltas_per_image(delta: jax.Array, images: int) -> jax.Array:
-    """The deltas of each image, `[B, ...]`; of one for all, `[1, 1]`."""
+    """The deltas of each image, `[B, N]`, or `[1, 1]` for a scalar delta."""
     return delta.reshape(images, -1) if delta.ndim else delta.reshape(1, 1)
 
 
 def _largest_finite(image: jax.Array) -> jax.Array:
+    """The largest finite absolute value of each image, `[B]`."""
     sizes = jnp.abs(upcast(image))
     return jnp.where(jnp.isfinite(sizes), sizes, 0).max(tuple(range(1, image.ndim)))

@@ -1,4 +1,4 @@
-"""Stencils: one loop over long rows; outputs near a border are computed separately."""
+"""Stencils: one loop over long rows for the interior, and separate borders."""
 
 import functools
 from collections.abc import Sequence
@@ -23,49 +23,58 @@ from jax_imgrad._stencils import (
     passes,
 )
 
+# Stands for an axis along which there is no stencil. It has no margin.
 _NO_STENCIL = Stencil1D((), "constant")
 
-# The sum of stencils applied to images; of a result, or of a pass of one.
+# A sum of stencils: pairs of a stencil and the image that it is applied to.
 Sum = Sequence[tuple[SeparableStencil, jax.Array]]
 
 
 def stencil(images: Sequence[jax.Array], maps: Maps, stacked: bool) -> list[jax.Array]:
-    """Each result in one loop; or all of them in one, stacked along a last axis."""
-    # A difference of two pixels is as fast with its border.
-    if max(count_taps(one) for row in maps for one in row) <= 2:
+    """For each row of `maps`, the sum of its stencils applied to the images.
+
+    Each result is computed in one loop; with `stacked`, all results in one.
+    """
+    # With two taps, the definition is as fast, borders included.
+    if max(count_taps(entry) for row in maps for entry in row) <= 2:
         return stencil_on_one_device(images, maps, stacked)
     sums = [[*map(_last_pass, row, images)] for row in maps]
-    loops = [sums] if stacked else [[one] for one in sums]
-    return [_in_one_loop(some, images[0].dtype) for some in loops]
+    loops = [sums] if stacked else [[terms] for terms in sums]
+    return [_in_one_loop(sums_of_loop, images[0].dtype) for sums_of_loop in loops]
 
 
 def _last_pass(
     stencil: SeparableStencil, image: jax.Array
 ) -> tuple[SeparableStencil, jax.Array]:
-    """The last pass of a stencil, and the image that the passes before it make."""
-    *first, last = passes(stencil, count_taps(stencil))
-    for one in first:
+    """Applies all passes of a stencil but the last.
+
+    Returns the last pass, and the image to apply it to.
+    """
+    *others, last = passes(stencil, count_taps(stencil))
+    for factors in others:
         image = upcast(image)
-        image = _in_one_loop([[(one, image)]], image.dtype)
+        image = _in_one_loop([[(factors, image)]], image.dtype)
     return last, image
 
 
 def _in_one_loop(sums: Sequence[Sum], dtype: np.dtype) -> jax.Array:
-    """The sum; or several, stacked."""
-    stencils = [one for terms in sums for one, _ in terms]
+    """The sum; several sums are stacked along a new last axis."""
+    stencils = [factors for terms in sums for factors, _ in terms]
     shape = sums[0][0][1].shape
+    # If the borders along an axis meet, there is no interior.
     borders = borders_of(stencils)
     short = any(shape[axis] < 2 * border for axis, border in borders.items())
     if short or 0 in shape:
         return _with_borders(sums)
     result = _interior(sums, dtype, borders)
     for i, (axis, border) in enumerate(borders.items(), start=1):
-        margins = {dict(one).get(axis, _NO_STENCIL).margin for one in stencils}
+        margins = {dict(factors).get(axis, _NO_STENCIL).margin for factors in stencils}
         if margins == {(border, border)}:
-            continue  # there is no output near these borders
-        # The outputs near the borders, from the ends of the images alone. Materialized:
-        # XLA for CPU would otherwise compute each end in a loop of its own.
-        ends = [[(one, _ends(x, axis, 2 * border)) for one, x in sum] for sum in sums]
+            continue  # the outputs near these borders are 0, as `_interior` left them
+        # Outputs within `border` of an end read only pixels within 2 * border of the
+        # ends. So they equal those of a short image that consists of the two ends.
+        # Without the barrier, XLA for CPU would compute each end in a loop of its own.
+        ends = [[(f, _ends(x, axis, 2 * border)) for f, x in terms] for terms in sums]
         near = lax.optimization_barrier(_with_borders(ends))
         width = result.shape[i] // shape[axis] * border
         window = (*result.shape[:i], width, *result.shape[i + 1 :])
@@ -73,12 +82,13 @@ def _in_one_loop(sums: Sequence[Sum], dtype: np.dtype) -> jax.Array:
             (slice(border), 0),
             (slice(-border, None), result.shape[i] - width),
         ):
-            part = near[(slice(None),) * axis + (rows,)].reshape(window)
-            at = [start if j == i else 0 for j in range(result.ndim)]
-            result = lax.dynamic_update_slice(result, part, at)
+            update = near[(slice(None),) * axis + (rows,)].reshape(window)
+            starts = [start if j == i else 0 for j in range(result.ndim)]
+            result = lax.dynamic_update_slice(result, update, starts)
     stacked = result.shape[1 + len(borders) :]
-    # XLA for CPU would otherwise fuse the reshape into the loop that reads the result,
-    # or into the last that writes over it, and store or copy an image more.
+    # Without the barriers, XLA for CPU would fuse the reshape into the loop that reads
+    # the result, or into the last one that writes to it, and store or copy one more
+    # image.
     result = materialize_rows(result).reshape(*shape, *stacked)
     return lax.optimization_barrier(result)
 
@@ -86,28 +96,30 @@ def _in_one_loop(sums: Sequence[Sum], dtype: np.dtype) -> jax.Array:
 def _interior(
     sums: Sequence[Sum], dtype: np.dtype, borders: dict[int, int]
 ) -> jax.Array:
-    """The sums in flattened axes, zero near the borders."""
+    """The sums in flattened axes, with 0 near the borders."""
     shape = sums[0][0][1].shape
     sizes, strides = flat_sizes(shape, tuple(borders))
     margins = [
         border * stride
         for border, stride in zip(borders.values(), strides, strict=True)
     ]
-    wide = accumulator(dtype)
+    accumulated = accumulator(dtype)
 
-    def at(image: jax.Array, offsets: dict[int, int]) -> jax.Array:
-        """The image at the pixels `offsets` away from those inside the margins."""
+    def read(image: jax.Array, offsets: dict[int, int]) -> jax.Array:
+        """The pixels inside the margins, moved by `offsets`: a slice of the rows."""
         window = []
         for axis, stride, margin, size in zip(
             borders, strides, margins, sizes, strict=True
         ):
             by = offsets.get(axis, 0) * stride
             window.append(slice(margin + by, size - margin + by))
-        return image.reshape(-1, *sizes)[:, *window].astype(wide)
+        return image.reshape(-1, *sizes)[:, *window].astype(accumulated)
 
     def total(terms: Sum) -> jax.Array:
-        taps = [(image, *tap) for one, image in terms for tap in interior_taps(one)]
-        pixels = [at(image, offsets) for image, offsets, _ in taps]
+        taps = [
+            (image, *tap) for factors, image in terms for tap in interior_taps(factors)
+        ]
+        pixels = [read(image, offsets) for image, offsets, _ in taps]
         weights = [weight for _, _, weight in taps]
         return functools.reduce(jnp.add, map(scale, pixels, weights)).astype(dtype)
 
@@ -118,7 +130,7 @@ def _interior(
 
 
 def _with_borders(sums: Sequence[Sum]) -> jax.Array:
-    """The sums in the form of the definition, with shifts of the images themselves."""
+    """The sums in the form of the definition, with its boundary conditions."""
     results = []
     for terms in sums:
         stencils, images = zip(*terms, strict=True)
@@ -131,7 +143,7 @@ def _stack(results: Sequence[jax.Array]) -> jax.Array:
 
 
 def _ends(image: jax.Array, axis: int, rows: int) -> jax.Array:
-    """An image of so many rows at each end."""
+    """The first `rows` and the last `rows` of an image along an axis, as one image."""
     ends = [
         image[(slice(None),) * axis + (s,)] for s in (slice(rows), slice(-rows, None))
     ]

@@ -1,14 +1,24 @@
-"""The sum of a penalty: loops that add up rows, all over the image."""
+"""The sum of a penalty, by loops that add slices of the image elementwise.
+
+XLA for CPU does not vectorize a reduction. So the penalties are first added up slice by
+slice, into an array much smaller than the image, by loops that XLA does vectorize. Only
+that array is reduced.
+
+The pixels are split into parts by the axes along which they have a next pixel: the
+interior, in which they have one along every axis, the last row, the last column and so
+on. In each part, the differences need no test for the border.
+"""
 
 import dataclasses
 import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jax_imgrad._backends import xla
@@ -18,17 +28,20 @@ from jax_imgrad._dtypes import accumulator
 from jax_imgrad._penalties import Coupled
 from jax_imgrad._types import PenaltyFunction
 
-_TERMS = 8  # of one loop: some of more are stored
-_LOOPS = 4
-_FEW = 2**14  # numbers, to be summed in one loop
-_MOST_CHANNELS = 4  # to be read side by side: of each, all the numbers are read
+_TERMS = 8  # slices added in one loop; with more, XLA for CPU materializes some
+_LOOPS = 4  # before the array is reduced
+_FEW = 2**14  # arrays of at most this many numbers are reduced directly
+# Coupled channels are read side by side up to this number: to read one channel is to
+# read the numbers of all of them.
+_MOST_CHANNELS = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class _Window:
-    """A window of an array, or a number. It is sliced once, when it is read.
+    """A rectangular part of an array, or a scalar, that is read later.
 
-    XLA of JAX 0.10 would materialize a slice that is sliced again.
+    A window of a window is computed from the indices, so that the array is sliced only
+    once. XLA of JAX 0.10 would materialize a slice that is sliced again.
     """
 
     array: jax.Array
@@ -39,7 +52,10 @@ class _Window:
         return tuple(len(range(s.start, s.stop)) for s in self.slices)
 
     def cut(self, axis: int, start: int, stop: int, stride: int = 1) -> "_Window":
-        """The part from `start` to `stop`. A window with a stride is not cut again."""
+        """The part from `start` to `stop` along an axis, with a stride.
+
+        A window with a stride cannot be cut again. A scalar stays as it is.
+        """
         if not self.slices:
             return self
         first = self.slices[axis].start
@@ -48,7 +64,22 @@ class _Window:
         return _Window(self.array, tuple(slices))
 
     def read(self) -> jax.Array:
+        """The numbers in the window."""
         return self.array[self.slices] if self.slices else self.array
+
+
+class _Windows(NamedTuple):
+    """What the penalty of some pixels is computed from: windows of one shape.
+
+    Attributes:
+      pixels: of each image, the pixels.
+      nexts: of each image and axis, the next pixels, or None if there are none.
+      parameters: of the penalty, at the pixels.
+    """
+
+    pixels: list[_Window]
+    nexts: list[list[_Window | None]]
+    parameters: list[_Window]
 
 
 def functional(
@@ -61,28 +92,33 @@ def functional(
     shape = images[0].shape
     if 0 in shape:
         return xla.functional(penalty, images, parameters, axes)
-    channels = 1
-    given = images, parameters
+    interleaved = 1  # channels that are read side by side
+    original = images, parameters
     if isinstance(penalty, Coupled):
         if shape[-1] <= _MOST_CHANNELS and not any(p.ndim for p in parameters):
-            channels = shape[-1]
+            interleaved = shape[-1]
         else:
             images, parameters = xla.channels_of(images[0], parameters)
     rows = flatten_axes(images, parameters, axes)
 
-    def total(penalty):
-        return _sum_in_rows(penalty, *rows, channels).reshape(shape[0], -1).sum(1)
+    def total(penalty: PenaltyFunction) -> jax.Array:
+        return _sum_in_rows(penalty, *rows, interleaved).reshape(shape[0], -1).sum(1)
 
     if squares_may_leave(penalty):
-        return exact(total(penalty.assuming_in_range()), penalty, *given, axes)
+        return exact(total(penalty.assuming_in_range()), penalty, *original, axes)
     return total(penalty)
 
 
-def _sum_in_rows(penalty, images, parameters, strides, channels):
-    """The sum of the penalty over each of `[B', ...]` images, `[B']`.
+def _sum_in_rows(
+    penalty: PenaltyFunction,
+    images: Sequence[jax.Array],
+    parameters: Sequence[jax.Array],
+    strides: Sequence[int],
+    channels: int,
+) -> jax.Array:
+    """The sum of the penalty over each of the flattened images `[B', ...]`, `[B']`.
 
-    Pixels are split by the axes along which they have a next one: inside each part,
-    loops have no branches.
+    `channels` is the number of coupled channels that are read side by side, or 1.
     """
     dtype = accumulator(images[0].dtype)
     total = jnp.zeros(images[0].shape[0], dtype).real
@@ -91,64 +127,68 @@ def _sum_in_rows(penalty, images, parameters, strides, channels):
             _window, strides=strides, has_next=has_next, channels=channels
         )
         read = [(image, channel) for image in images for channel in range(channels)]
-        here = [window(image, channel=channel) for image, channel in read]
+        pixels = [window(image, channel=channel) for image, channel in read]
         nexts = [
             [
-                window(image, channel=channel, next_along=axis) if moves else None
-                for axis, moves in enumerate(has_next, start=1)
+                window(image, channel=channel, next_along=axis) if exists else None
+                for axis, exists in enumerate(has_next, start=1)
             ]
             for image, channel in read
         ]
-        pixels = (here, nexts, [*map(window, parameters)])
-        if 0 not in here[0].shape:
-            total += _sum(functools.partial(_values, penalty, dtype), pixels, channels)
+        windows = _Windows(pixels, nexts, [*map(window, parameters)])
+        if 0 not in pixels[0].shape:
+            total += _sum(functools.partial(_values, penalty, dtype), windows, channels)
     return total
 
 
-def _values(penalty, dtype, pixels):
-    """The penalty at pixels, of which some have a next one along each axis."""
-    here, nexts, parameters = pixels
+def _values(penalty: PenaltyFunction, dtype: np.dtype, windows: _Windows) -> jax.Array:
+    """The penalty of the pixels in the windows."""
     differences = []
-    for window, along in zip(here, nexts, strict=True):
+    for window, nexts in zip(windows.pixels, windows.nexts, strict=True):
         pixel = window.read().astype(dtype)
         zero = jnp.zeros_like(pixel)
         differences.append(
-            [zero if n is None else n.read().astype(dtype) - pixel for n in along]
+            [zero if n is None else n.read().astype(dtype) - pixel for n in nexts]
         )
-    return penalty(differences, [parameter.read() for parameter in parameters])
+    return penalty(differences, [parameter.read() for parameter in windows.parameters])
 
 
-def _sum(values: Callable[[Any], jax.Array], windows: Any, every: int) -> jax.Array:
-    """The sums, over all axes but the first, of a function of windows of one shape.
+def _sum(
+    values: Callable[[_Windows], jax.Array], windows: _Windows, every: int
+) -> jax.Array:
+    """The sums of a function of windows of one shape, over all axes but the first.
 
-    Along the last axis, only one number in `every` counts, from the first one on.
+    Along the last axis, only the numbers 0, `every`, 2 * `every` and so on count.
     """
-    shape = jax.tree.leaves(windows)[0].shape
+    shape = windows.pixels[0].shape
     last = len(shape) - 1
+    # The axis along which slices are taken: the longest one that is neither the batch
+    # nor the last, so that loops run along whole rows; the last if that is too short.
     axis = max(range(1, last), key=shape.__getitem__, default=last)
     axis = axis if shape[axis] >= _TERMS else last
     terms = min(_TERMS, shape[axis])
     loops = min(_LOOPS, shape[axis] // terms)
     rows = shape[axis] // (terms * loops)
     if axis == last:
-        rows -= rows % every
+        rows -= rows % every  # every slice must begin with a number that counts
     if math.prod(shape) <= _FEW or rows == 0:
         return values(windows)[..., ::every].sum(tuple(range(1, len(shape))))
     done = terms * loops * rows
 
-    def cut(*span):
+    def cut(*span: int) -> _Windows:
         return jax.tree.map(lambda window: window.cut(axis, *span), windows)
 
-    def term(i):
-        if axis == last:
+    def term(i: int) -> jax.Array:
+        if axis == last:  # contiguous
             return values(cut(i * rows, (i + 1) * rows))
-        return values(cut(i, done, terms * loops))
+        return values(cut(i, done, terms * loops))  # every (terms * loops)-th row
 
     sums: Any = None
     for loop in range(loops):
         added = [term(i) for i in range(loop * terms, (loop + 1) * terms)]
         added = functools.reduce(jnp.add, added)
-        # XLA for CPU would otherwise fuse these loops into one of all the terms.
+        # Without the barrier, XLA for CPU would fuse these loops into one loop over all
+        # the terms, of which it would materialize some.
         sums = lax.optimization_barrier(added if sums is None else sums + added)
     sums = sums[..., ::every]
     ones = jnp.ones(sums.shape[-1], sums.dtype)
@@ -159,21 +199,35 @@ def _sum(values: Callable[[Any], jax.Array], windows: Any, every: int) -> jax.Ar
     return total + _sum(values, cut(done, shape[axis]), every)
 
 
-def _window(array, strides, has_next, channels, channel=0, next_along=0):
-    """The pixels that have a next one along some axes, and are last along the others.
+def _window(
+    array: jax.Array,
+    strides: Sequence[int],
+    has_next: Sequence[bool],
+    channels: int,
+    channel: int = 0,
+    next_along: int = 0,
+) -> _Window:
+    """The window of the pixels that have a next one along given axes, and not others.
 
-    With `next_along`, their next pixels along that axis instead. Of several `channels`,
-    the window begins at one `channel`, and ends as many numbers earlier: then number
-    `k * channels` of each window belongs to pixel k, for all channels. The numbers in
-    between mix two pixels, and are not counted.
+    Args:
+      array: a flattened image or parameter, or a scalar.
+      strides: of the axes 1, 2 and so on.
+      has_next: for each of those axes, whether the pixels have a next one; otherwise
+        they are the last ones.
+      channels: the number of channels that are read side by side, or 1.
+      channel: the first number of the window, along the last axis. The windows of all
+        channels have the same length, which ends `channels - 1` numbers early. So the
+        number `k * channels` in the window of a channel belongs to pixel k; the numbers
+        in between belong to other pixels in some of the windows, and do not count.
+      next_along: if not 0, an axis: the window of the next pixels along it instead.
     """
     window = _Window(array, tuple(slice(0, size) for size in array.shape))
     if not array.ndim:
         return window
     last = len(strides)
-    for axis, (stride, moves) in enumerate(zip(strides, has_next, strict=True), 1):
+    for axis, (stride, exists) in enumerate(zip(strides, has_next, strict=True), 1):
         size = array.shape[axis]
-        start, stop = (0, size - stride) if moves else (size - stride, size)
+        start, stop = (0, size - stride) if exists else (size - stride, size)
         if axis == next_along:
             start, stop = start + stride, stop + stride
         if axis == last:
