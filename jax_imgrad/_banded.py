@@ -200,20 +200,25 @@ def check_size(stencil: Stencil1D, size: Any) -> None:
     """Raises ValueError unless a symbolic size is known to be large enough.
 
     Large enough means that the borders do not meet and that a reflected pixel exists.
+    With "edge", the weight of a diagonal -k differs only in the row that reads the edge
+    pixel, which is row k, counted from either end. So the borders may meet, but two
+    such rows must not be the same one.
     """
     if stencil.boundary in ("interior", "constant"):
         return
     before, after = stencil.reach
     mirrored = max(before, after) + 1 if stencil.boundary == "reflect" else 0
     least = max(before + after, mirrored)
+    if stencil.boundary == "edge":
+        least = min(least, 2)
     try:
         enough = size >= least
     except jax.errors.InconclusiveDimensionOperation:
         enough = False
     if not enough:
         raise ValueError(
-            f"boundary={stencil.boundary!r} on an axis of unknown size {size} takes at "
-            f"least {least} pixels; promise them, for example with jax.export."
+            f"boundary={stencil.boundary!r} on an axis of unknown size {size} must "
+            f"have at least {least} pixels; promise that, for example with jax.export."
             f"symbolic_shape('h, w', constraints=['h >= {least}', 'w >= {least}'])"
         )
 

@@ -238,11 +238,10 @@ def test_slopes_of_ramps_and_parabolas(operator, rank):
         np.testing.assert_allclose(parts[a][inside], expected, rtol=1e-13)
 
 
-@pytest.mark.parametrize("rank", [2, 3])
 @operators
-def test_second_derivatives_of_polynomials(operator, rank):
-    coordinates, inside = ramps(rank)
-    axes = tuple(range(rank))
+def test_second_derivatives_of_polynomials(operator):
+    coordinates, inside = ramps(2)
+    axes = (0, 1)
     pairs = [(a, b) for a in axes for b in axes if a <= b]
     for pair in pairs:
         a, b = pair

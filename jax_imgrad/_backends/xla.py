@@ -40,20 +40,21 @@ def stencil(
     shifted: Shifted = shift_along,
 ) -> list[jax.Array]:
     """For each row of `maps`, the sum of its stencils applied to the images."""
-    results = [sum_of_stencils(row, images, shifted) for row in maps]
+    dtype = images[0].dtype
+    results = [sum_of_stencils(row, images, shifted).astype(dtype) for row in maps]
     return [jnp.stack(results, axis=-1)] if stacked else results
 
 
 def sum_of_stencils(
     stencils: Sequence[SeparableStencil], images: Sequence[jax.Array], shifted: Shifted
 ) -> jax.Array:
-    """The sum over k of stencil k applied to image k."""
+    """The sum over k of stencil k applied to image k, in the accumulation dtype."""
     dtype = accumulator(images[0].dtype)
     terms = [
         apply(separable, image.astype(dtype), shifted)
         for separable, image in zip(stencils, images, strict=True)
     ]
-    return functools.reduce(jnp.add, terms).astype(images[0].dtype)
+    return functools.reduce(jnp.add, terms)
 
 
 def stencil_on_one_device(

@@ -50,8 +50,8 @@ def laplacian_edge(
     :math:`\epsilon` is subtracted, so that the loss of two equal images is 0. Paper and
     code add 0.05 times this loss to the same penalty of R, at each of three stages.
 
-    `jax.export` needs an unknown size along the `axes` to be promised to be at least 4:
-    `jax.export.symbolic_shape("b, h, w, c", constraints=["h >= 4", "w >= 4"])`.
+    `jax.export` needs an unknown size along the `axes` to be promised to be at least 2:
+    `jax.export.symbolic_shape("b, h, w, c", constraints=["h >= 2", "w >= 2"])`.
 
     Args:
       predictions: p, `[B, ...]`, `[B, H, W, C]` for the default `axes`; a real JAX or

@@ -65,7 +65,7 @@ def _in_one_loop(sums: Sequence[Sum], dtype: np.dtype) -> jax.Array:
     borders = borders_of(stencils)
     short = any(shape[axis] < 2 * border for axis, border in borders.items())
     if short or 0 in shape:
-        return _with_borders(sums)
+        return _with_borders(sums, dtype)
     result = _interior(sums, dtype, borders)
     for i, (axis, border) in enumerate(borders.items(), start=1):
         margins = {dict(factors).get(axis, _NO_STENCIL).margin for factors in stencils}
@@ -75,7 +75,7 @@ def _in_one_loop(sums: Sequence[Sum], dtype: np.dtype) -> jax.Array:
         # ends. So they equal those of a short image that consists of the two ends.
         # Without the barrier, XLA for CPU would compute each end in a loop of its own.
         ends = [[(f, _ends(x, axis, 2 * border)) for f, x in terms] for terms in sums]
-        near = lax.optimization_barrier(_with_borders(ends))
+        near = lax.optimization_barrier(_with_borders(ends, dtype))
         width = result.shape[i] // shape[axis] * border
         window = (*result.shape[:i], width, *result.shape[i + 1 :])
         for rows, start in (
@@ -129,12 +129,13 @@ def _interior(
     return lax.pad(inside, jnp.zeros((), dtype), padding)
 
 
-def _with_borders(sums: Sequence[Sum]) -> jax.Array:
+def _with_borders(sums: Sequence[Sum], dtype: np.dtype) -> jax.Array:
     """The sums in the form of the definition, with its boundary conditions."""
     results = []
     for terms in sums:
         stencils, images = zip(*terms, strict=True)
-        results.append(sum_of_stencils(stencils, images, shift_at_once))
+        total = sum_of_stencils(stencils, images, shift_at_once)
+        results.append(total.astype(dtype))
     return _stack(results)
 
 
