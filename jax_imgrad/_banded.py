@@ -34,9 +34,9 @@ from jax_imgrad._differences import per_row, zero_margin
 from jax_imgrad._stencils import SeparableStencil, Stencil1D, passes
 from jax_imgrad.typing import Boundary
 
-# How to shift: `shifted(image, {axis: offset})` is `image[i + offset]`, and 0 where
-# there is no such pixel. See `shift_along` and `shift_at_once`.
-Shifted = Callable[[jax.Array, Mapping[int, Any]], jax.Array]
+# How to shift: `shift(image, {axis: offset})` is `image[i + offset]`, and 0 where there
+# is no such pixel. See `shift_along` and `shift_at_once`.
+Shift = Callable[[jax.Array, Mapping[int, Any]], jax.Array]
 
 
 class Diagonal(NamedTuple):
@@ -58,7 +58,7 @@ class Diagonal(NamedTuple):
     margin: tuple[int, int] = (0, 0)
 
 
-def apply(stencil: SeparableStencil, image: jax.Array, shifted: Shifted) -> jax.Array:
+def apply(stencil: SeparableStencil, image: jax.Array, shift: Shift) -> jax.Array:
     """The stencil applied to the image: a product with one matrix for each axis."""
     matrices = tuple(
         (axis, diagonals(factor, image.shape[axis])) for axis, factor in stencil
@@ -71,14 +71,14 @@ def apply(stencil: SeparableStencil, image: jax.Array, shifted: Shifted) -> jax.
             # GPU with boundary="wrap". In other cases XLA for GPU and for TPU stores it
             # anyway.
             image = lax.optimization_barrier(image)
-        image = _product(factors, image, shifted)
+        image = _product(factors, image, shift)
     return image
 
 
 def _product(
     matrices: Sequence[tuple[int, tuple[Diagonal, ...]]],
     image: jax.Array,
-    shifted: Shifted,
+    shift: Shift,
 ) -> jax.Array:
     """The product of the matrices and the image, in one loop over the image."""
     if not all(matrix for _, matrix in matrices):
@@ -92,8 +92,7 @@ def _product(
     )
     axes = [axis for axis, _ in matrices]
     terms = [
-        shifted(image, dict(zip(axes, offsets, strict=True)))
-        for offsets in combinations
+        shift(image, dict(zip(axes, offsets, strict=True))) for offsets in combinations
     ]
     for axis, matrix in reversed(matrices):
         starts = range(0, len(terms), len(matrix))
@@ -103,19 +102,19 @@ def _product(
 
 
 def _sum(
-    matrix: tuple[Diagonal, ...], shifted: Sequence[jax.Array], axis: int
+    matrix: tuple[Diagonal, ...], terms: Sequence[jax.Array], axis: int
 ) -> jax.Array:
     """The sum over the diagonals of their weights times the shifted images."""
     margins = [diagonal.margin for diagonal in matrix]
     # One mask of the sum if all diagonals have the same margin, else one for each term.
-    of_sum = margins[0] if len({*margins}) == 1 else (0, 0)
-    if not any(of_sum):
-        shifted = [
-            zero_margin(image, axis, margin)
-            for image, margin in zip(shifted, margins, strict=True)
+    common_margin = margins[0] if len({*margins}) == 1 else (0, 0)
+    if not any(common_margin):
+        terms = [
+            zero_margin(term, axis, margin)
+            for term, margin in zip(terms, margins, strict=True)
         ]
-    terms = [_weighted(d, term, axis) for d, term in zip(matrix, shifted, strict=True)]
-    return zero_margin(functools.reduce(jnp.add, terms), axis, of_sum)
+    terms = [_weighted(d, term, axis) for d, term in zip(matrix, terms, strict=True)]
+    return zero_margin(functools.reduce(jnp.add, terms), axis, common_margin)
 
 
 def _weighted(diagonal: Diagonal, shifted: jax.Array, axis: int) -> jax.Array:
@@ -128,7 +127,7 @@ def _weighted(diagonal: Diagonal, shifted: jax.Array, axis: int) -> jax.Array:
     numbers = [weight for weight in weights if weight is not None]
     if len(numbers) == 1:
         (number,) = numbers
-        scaled = scale(shifted, number)
+        scaled = times(shifted, number)
     else:
         values = [(row, weight or 0.0) for row, weight in rows]
         scaled = shifted * _by_row(shifted, axis, usual or 0.0, values, shifted.dtype)
@@ -139,7 +138,7 @@ def _weighted(diagonal: Diagonal, shifted: jax.Array, axis: int) -> jax.Array:
     return scaled
 
 
-def scale(image: jax.Array, weight: float) -> jax.Array:
+def times(image: jax.Array, weight: float) -> jax.Array:
     """The image times a weight, in the dtype of the image."""
     # No multiplication by 1 and -1, the most frequent weights.
     if weight in (1, -1):
@@ -280,8 +279,8 @@ def _diagonals_of_interior(stencil: Stencil1D, size: int) -> tuple[Diagonal, ...
     before, after = stencil.reach
     taps = [(offset, weight) for offset, weight in stencil.taps if abs(offset) < size]
     if not stencil.transposed:
-        # A shifted image is 0 where its pixel is beyond the border. If that leaves only
-        # one term to mask, as in a difference, that term is masked, else the sum.
+        # A shift gives 0 where the pixel is beyond the border. If only one diagonal
+        # needs a mask nevertheless, as in a difference, that one gets it; else the sum.
         margins = [
             (before if -o < before else 0, after if o < after else 0) for o, _ in taps
         ]

@@ -104,8 +104,8 @@ def spatial_gradient(
         known at compile time that are not explicitly sharded. `"pallas_tpu"` is a TPU
         kernel for forward differences along two axes and their divergence, with
         `boundary="interior"` and spacing 1, in float32 or bfloat16. Defaults to
-        `"xla_cpu"` in a program for one CPU, else to `"xla"`. A name is never silently
-        replaced: if it cannot run, NotImplementedError is raised.
+        `"xla_cpu"` in a program for one CPU, else to `"xla"`. An explicit choice
+        never falls back: if it cannot run, NotImplementedError is raised.
 
     Returns:
       A tuple with one array per axis, each with the shape and sharding of `x`.
@@ -298,7 +298,7 @@ def divergence(
       An array with the shape and sharding of the arrays in `gradients`.
 
     Raises:
-      ValueError: if the arrays differ in shape or dtype, or an option is unsupported.
+      ValueError: if arrays differ in shape or dtype, or an option value is unsupported.
       TypeError: if `gradients` is not a sequence with one array per axis, or its dtype
         does not support subtraction.
       NotImplementedError: if the named implementation cannot run.
@@ -355,10 +355,11 @@ def _derivatives(
     jointly: bool,
 ) -> tuple[jax.Array, ...]:
     image = without_invalid(array, valid).astype(dtype)
-    results = stencil([image], tuple((one,) for one in stencils), implementation)
+    maps = tuple((separable,) for separable in stencils)
+    results = stencil([image], maps, implementation)
     if valid is None:
         return tuple(results)
-    masks = [valid_outputs(valid, one) for one in stencils]
+    masks = [valid_outputs(valid, separable) for separable in stencils]
     if jointly:
         masks = [functools.reduce(jnp.logical_and, masks)] * len(masks)
     return tuple(jnp.where(m, r, 0) for m, r in zip(masks, results, strict=True))
@@ -379,7 +380,7 @@ def _sum_of_derivatives(
     total = total.astype(dtype)
     if valid is None:
         return total
-    masks = [valid_outputs(valid, one) for one in stencils]
+    masks = [valid_outputs(valid, separable) for separable in stencils]
     return jnp.where(functools.reduce(jnp.logical_and, masks), total, 0)
 
 
@@ -392,8 +393,8 @@ def _divergence(
     implementation: Implementation | None,
 ) -> jax.Array:
     if valid is not None:
-        masks = [valid_outputs(valid, one) for one in stencils]
+        masks = [valid_outputs(valid, separable) for separable in stencils]
         fields = list(map(without_invalid, fields, masks))
-    maps = (tuple(negative(transpose(one)) for one in stencils),)
+    maps = (tuple(negative(transpose(separable)) for separable in stencils),)
     (result,) = stencil([f.astype(dtype) for f in fields], maps, implementation)
     return without_invalid(result, valid)

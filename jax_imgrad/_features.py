@@ -280,7 +280,7 @@ def _moments(
         return tuple(moments)
     # Invalid gradients are 0 in the moments. Divided by the share of the window whose
     # gradient is valid, the moments are means over that share.
-    masks = [valid_outputs(valid, one) for one in stencils]
+    masks = [valid_outputs(valid, separable) for separable in stencils]
     mask = functools.reduce(jnp.logical_and, masks).astype(moments[0].dtype)
     (share,) = stencil([mask], ((window,),), implementation)
     return tuple(ratio(moment, share) for moment in moments)

@@ -127,7 +127,7 @@ def define_jvp(nonlinear: Primitive, rule: Callable[..., tuple[Any, Any]]) -> No
 
     `rule(primals, tangents, **parameters)` returns the results and their tangents. In
     `tangents`, None stands for zero. `jax.custom_jvp` with `symbolic_zeros=True` is
-    public, but for functions only.
+    public, but applies to functions, not to primitives.
     """
 
     def jvp(primals: Any, tangents: Any, **parameters: Any):
@@ -175,7 +175,7 @@ def explicit_devices(operand_type: Any) -> int:
     return devices
 
 
-def is_whole_along(array: jax.Array, axes: Sequence[int]) -> bool:
+def is_unsharded_along(array: jax.Array, axes: Sequence[int]) -> bool:
     """Whether none of the given axes of an array is explicitly sharded."""
     spec = jax.typeof(array).sharding.spec
     return all(spec[axis] is None for axis in axes)

@@ -26,7 +26,7 @@ class Kernel(NamedTuple):
     second: Taps  # of the second derivative
 
 
-def kernel(operator: Operator, order: int, scale: Scale) -> Kernel:
+def kernel_of(operator: Operator, order: int, scale: Scale) -> Kernel:
     """The kernel of an operator for derivatives of the given order.
 
     Only `"farid"` has other taps, smoothing included, for the second order.

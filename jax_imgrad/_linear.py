@@ -1,8 +1,9 @@
 """The stencil primitive, for all linear operators, and its transpose.
 
-A linear map is its own JVP, at every order, and needs no residuals. To differentiate it
-in reverse mode, JAX only needs its transpose. For a matrix of stencils, y_r = sum over
-i of S_ri x_i, that is the transposed matrix of the transposed stencils:
+The JVP of a linear map is the map itself, at every order, and needs no residuals. To
+differentiate it in reverse mode, JAX only needs its transpose. For a matrix of
+stencils, y_r = sum over i of S_ri x_i, that is the transposed matrix of the transposed
+stencils:
 
     x_i = sum over r of transpose(S_ri) y_r
 
@@ -63,12 +64,11 @@ def _lower(
     def compute(*images: jax.Array) -> list[jax.Array]:
         return backend.stencil(images, maps, stacked)
 
-    if implementation and not _backends.runs_on(backend, program):
-        # Two cases in which a kernel lowers for other platforms too: an empty image,
-        # for which no kernel is called, and a kernel that Pallas interprets.
-        empty = 0 in operand_types[0].shape
-        if not (empty or _jax.is_interpreted(compute, *operand_types)):
-            raise _backends.wrong_platform(implementation, program)
+    is_empty = 0 in operand_types[0].shape
+    runs = is_empty or _backends.runs_on(backend, program)
+    # Another platform can only interpret a Pallas kernel.
+    if implementation and not (runs or _jax.is_interpreted(compute, *operand_types)):
+        raise _backends.wrong_platform(implementation, program)
     return compute
 
 
@@ -81,7 +81,7 @@ def _result_types(*, maps: Maps, stacked: bool, implementation: Implementation |
     if implementation is None or _backends.BACKENDS[implementation].platform is None:
         return results
 
-    # A kernel is traced itself: if it is interpreted, it has effects to record.
+    # A Pallas kernel is traced itself: if it is interpreted, it has effects to record.
     def kernel(*images: jax.Array) -> list[jax.Array]:
         return _compute(
             *images, maps=maps, stacked=stacked, implementation=implementation
@@ -92,7 +92,7 @@ def _result_types(*, maps: Maps, stacked: bool, implementation: Implementation |
 
 def _batch(
     images: Sequence[jax.Array],
-    batched: Sequence[int | None],
+    axes: Sequence[int | None],
     *,
     maps: Maps,
     **options: Any,
@@ -101,9 +101,9 @@ def _batch(
 
     The axes of the stencils that come after it move by one.
     """
-    mapped = next(axis for axis in batched if axis is not None)
-    moved = _jax.match_types(*_jax.move_mapped_axes(images, batched, mapped))
-    maps = tuple(tuple(move_axes(entry, mapped) for entry in row) for row in maps)
+    mapped = next(axis for axis in axes if axis is not None)
+    moved = _jax.match_types(*_jax.move_mapped_axes(images, axes, mapped))
+    maps = tuple(tuple(move_axes(stencil, mapped) for stencil in row) for row in maps)
     results = stencil_p.bind(*moved, maps=maps, **options)
     return results, [mapped] * len(results)
 
@@ -133,7 +133,7 @@ def _transpose(
         return [None] * len(maps[0])
     operands = [cotangent for _, cotangent in nonzero]
     transposed = _transposed(row for row, _ in nonzero)
-    # A kernel may exist for all rows only. Then it takes zeros for those left out.
+    # A Pallas kernel may exist for all rows only, and then takes zeros for the others.
     if _backends.why_not(implementation, operands[0], transposed):
         zero = jnp.zeros_like(operands[0])
         operands = [zero if c is None else c for c in cotangents]

@@ -30,7 +30,7 @@ from jax_imgrad._norms import inner, inverse_norm, norm, rescale, squares_of, un
 
 
 @jax.custom_jvp
-def _ratio(x: jax.Array, delta: jax.Array) -> jax.Array:
+def _clipped_quotient(x: jax.Array, delta: jax.Array) -> jax.Array:
     """The quotient x/δ for δ > 0, clipped where its square would overflow."""
     largest = _largest_ratio(x)
     return jnp.clip(x * (1 / delta), -largest, largest)
@@ -39,10 +39,10 @@ def _ratio(x: jax.Array, delta: jax.Array) -> jax.Array:
 # (x/δ)' = x'/δ - x δ'/δ² = (x' - (x/δ) δ')/δ. The last form does not need 1/δ², which
 # JAX's own derivative uses and which may be infinite. Where x/δ is clipped, it is
 # constant.
-@_ratio.defjvp
-def _ratio_jvp(primals, tangents):
+@_clipped_quotient.defjvp
+def _clipped_quotient_jvp(primals, tangents):
     (x, delta), (t, delta_tangent) = primals, tangents
-    ratio = _ratio(x, delta)
+    ratio = _clipped_quotient(x, delta)
     inside = jnp.abs(ratio) < _largest_ratio(x)
     return ratio, jnp.where(inside, (t - ratio * delta_tangent) * (1 / delta), 0)
 
@@ -52,7 +52,7 @@ def _largest_ratio(x: jax.Array) -> float:
 
 
 # `custom_jvp` for penalties `f(xs, delta, in_range)`, of which `in_range` is static.
-_with_delta = functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+_with_static_range = functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 
 
 def l1(xs: Sequence[jax.Array], delta: jax.Array, in_range: bool = False) -> jax.Array:
@@ -61,7 +61,7 @@ def l1(xs: Sequence[jax.Array], delta: jax.Array, in_range: bool = False) -> jax
     return norm(xs, in_range)
 
 
-@_with_delta
+@_with_static_range
 def huber(
     xs: Sequence[jax.Array], delta: jax.Array, in_range: bool = False
 ) -> jax.Array:
@@ -77,7 +77,7 @@ def huber(
 @huber.defjvp
 def _huber_jvp(in_range, primals, tangents):
     (xs, delta), (ts, delta_tangent) = primals, tangents
-    m = jnp.minimum(_ratio(norm(xs, in_range), delta), 1)
+    m = jnp.minimum(_clipped_quotient(norm(xs, in_range), delta), 1)
     by_x = inner(_huber_slope(xs, delta, in_range), ts)
     return huber(xs, delta, in_range), by_x - 0.5 * (m * m) * delta_tangent
 
@@ -86,14 +86,14 @@ def _huber_slope(
     xs: Sequence[jax.Array], delta: jax.Array, in_range: bool
 ) -> list[jax.Array]:
     """The derivative with respect to x: x/δ where |x| <= δ, and x/|x| elsewhere."""
-    ratios = [_ratio(x, delta) for x in xs]
+    ratios = [_clipped_quotient(x, delta) for x in xs]
     if len(xs) == 1:
         return [jnp.clip(ratios[0], -1, 1)]
     is_quadratic, us = norm(xs, in_range) <= delta, unit(xs, in_range)
     return [jnp.where(is_quadratic, r, u) for r, u in zip(ratios, us, strict=True)]
 
 
-@_with_delta
+@_with_static_range
 def charbonnier(
     xs: Sequence[jax.Array], epsilon: jax.Array, in_range: bool = False
 ) -> jax.Array:
@@ -106,7 +106,7 @@ def charbonnier(
     if len(xs) == 1:
         # Numerator and denominator divided by ε, with q = x/ε, whose square is finite.
         (x,) = xs
-        q = _ratio(x, epsilon)
+        q = _clipped_quotient(x, epsilon)
         return x * (q / (jnp.sqrt(q * q + 1) + 1))
     # The root is the norm of the vector (x, ε).
     (*rescaled, last), squares, _, _ = rescale([*xs, epsilon], False)
@@ -126,7 +126,7 @@ def _charbonnier_jvp(in_range, primals, tangents):
     (xs, epsilon), (ts, epsilon_tangent) = primals, tangents
     value = charbonnier(xs, epsilon, in_range)
     if len(xs) == 1 and not in_range:
-        q = _ratio(xs[0], epsilon)
+        q = _clipped_quotient(xs[0], epsilon)
         slope = _charbonnier_slope(q)
         by_epsilon = slope * (q / (jnp.sqrt(q * q + 1) + 1))
         return value, slope * ts[0] - by_epsilon * epsilon_tangent
@@ -179,9 +179,8 @@ class Variation:
     Isotropic: the penalty of the norm of all differences of the pixel. Otherwise: the
     sum of the penalties of its single differences.
 
-    Scaling the differences and delta by a factor scales the penalty by that factor and
-    leaves its derivative as it is: the penalty is homogeneous of degree 1, except for
-    "l2".
+    Except for "l2", the penalty is homogeneous of degree 1 in the differences and delta
+    together, so its derivative is homogeneous of degree 0.
 
     Attributes:
       name: a key of `PENALTIES`.

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar, get_args
 
-from jax_imgrad._kernels import Kernel, Taps, gaussian, kernel
+from jax_imgrad._kernels import Kernel, Taps, gaussian, kernel_of
 from jax_imgrad.typing import Boundary, Operator, Scale
 
 BOUNDARIES: tuple[Boundary, ...] = get_args(Boundary)
@@ -35,7 +35,7 @@ class Stencil1D(NamedTuple):
     def reach(self) -> tuple[int, int]:
         """How many pixels the taps reach before the pixel and after it.
 
-        Of a transposed stencil, this is the reach of the stencil itself.
+        For a transpose, this is the reach of the original stencil.
         """
         offsets = [0, *(offset for offset, _ in self.taps)]
         return -min(offsets), max(offsets)
@@ -90,23 +90,23 @@ def gradient(
     operator: Operator, scale: Scale, specs: Sequence[AxisSpec]
 ) -> tuple[SeparableStencil, ...]:
     """The first derivative along each axis."""
-    taps = kernel(operator, 1, scale)
-    return tuple(_derivative(taps, specs, [i]) for i in range(len(specs)))
+    kernel = kernel_of(operator, 1, scale)
+    return tuple(_derivative(kernel, specs, [i]) for i in range(len(specs)))
 
 
 def second_derivatives(
     operator: Operator, scale: Scale, specs: Sequence[AxisSpec]
 ) -> tuple[SeparableStencil, ...]:
     """The second derivative along each pair of axes, an axis with itself included."""
-    taps = kernel(operator, 2, scale)
+    kernel = kernel_of(operator, 2, scale)
     pairs = itertools.combinations_with_replacement(range(len(specs)), 2)
-    return tuple(_derivative(taps, specs, pair) for pair in pairs)
+    return tuple(_derivative(kernel, specs, pair) for pair in pairs)
 
 
 def laplacian(specs: Sequence[AxisSpec]) -> tuple[SeparableStencil, ...]:
     """The second difference along each axis."""
-    taps = kernel("central", 2, "raw")
-    return tuple(_derivative(taps, [spec], [0, 0]) for spec in specs)
+    kernel = kernel_of("central", 2, "raw")
+    return tuple(_derivative(kernel, [spec], [0, 0]) for spec in specs)
 
 
 def window(sigma: float, specs: Sequence[AxisSpec]) -> SeparableStencil:

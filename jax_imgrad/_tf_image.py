@@ -42,11 +42,10 @@ def image_gradients(
         dy_{ij} = I_{i+1,j} - I_{ij}, \qquad dx_{ij} = I_{i,j+1} - I_{ij}
 
     dy is the pixel below minus the pixel above (vertical), dx the right pixel minus the
-    left (horizontal). dy is exactly 0 in the last row and dx in the last column, even
-    if the pixels there are NaN or infinite. The values and their order are those of
-    `tf.image.image_gradients`, except for unsigned integers (see `dtype`).
-
-    A NaN or infinite pixel affects only the differences that contain it.
+    left (horizontal). dy is exactly 0 in the last row and dx in the last column. A NaN
+    or infinite pixel affects only the differences that contain it. The values, and the
+    order (dy, dx), are those of `tf.image.image_gradients`, except for unsigned
+    integers (see `dtype`).
 
     The map is linear: its derivative is the map itself, its adjoint (transpose) is
     minus the :func:`divergence`, and neither stores residuals.
@@ -59,9 +58,10 @@ def image_gradients(
       dtype: dtype of the subtraction and of the result. Defaults to `image.dtype`,
         except that bool and unsigned integers, whose differences would wrap around,
         default to the smallest signed integer dtype that holds them: uint8 gives int16.
-        No dtype holds those of uint64, nor, without `jax_enable_x64`, of uint32: then
-        `dtype` is required. Signed integers may wrap around. `dtype=image.dtype` gives
-        the modular arithmetic of TensorFlow, 5 - 10 = 251 in uint8.
+        No signed dtype holds the differences of uint64, nor, without `jax_enable_x64`,
+        those of uint32: then `dtype` is required. Signed integers may wrap around.
+        `dtype=image.dtype` gives the modular arithmetic of TensorFlow, 5 - 10 = 251 in
+        uint8.
       implementation: `"xla"`, `"xla_cpu"` or `"pallas_tpu"`, as in
         :func:`spatial_gradient`. Defaults to `"xla_cpu"` in a program for one CPU, else
         to `"xla"`.
@@ -209,10 +209,10 @@ def total_variation(
     """
     array = _arguments.as_array("images", images)
     _arguments.check_image_rank("images", array, or_one=True)
-    _arguments.difference_dtype("images", array.dtype, None)  # raises if there is none
+    subtract_in = _arguments.difference_dtype("images", array.dtype, None)
     _arguments.check_implementation(implementation)
     batch = array if array.ndim == 4 else array[None]
-    total = _total_variation(batch, implementation)
+    total = _total_variation(batch, subtract_in, implementation)
     return total if array.ndim == 4 else total[0]
 
 
@@ -220,7 +220,7 @@ def total_variation(
 def _image_gradients(
     image: jax.Array, dtype: np.dtype, implementation: Implementation | None
 ) -> tuple[jax.Array, jax.Array]:
-    maps = tuple((one,) for one in _IMAGE_GRADIENTS)
+    maps = tuple((separable,) for separable in _IMAGE_GRADIENTS)
     dy, dx = stencil([image.astype(dtype)], maps, implementation)
     return dy, dx
 
@@ -229,18 +229,16 @@ def _image_gradients(
 def _sobel_edges(
     image: jax.Array, dtype: np.dtype, implementation: Implementation | None
 ) -> jax.Array:
-    maps = tuple((one,) for one in _SOBEL_EDGES)
+    maps = tuple((separable,) for separable in _SOBEL_EDGES)
     (edges,) = stencil([image.astype(dtype)], maps, implementation, stacked=True)
     return edges
 
 
-@functools.partial(jax.jit, static_argnums=1)
+@functools.partial(jax.jit, static_argnums=(1, 2))
 def _total_variation(
-    images: jax.Array, implementation: Implementation | None
+    images: jax.Array, dtype: np.dtype, implementation: Implementation | None
 ) -> jax.Array:
-    if not jnp.issubdtype(images.dtype, jnp.inexact):
-        dtype = _arguments.difference_dtype("images", images.dtype, None)
-        images = images.astype(dtype)
+    images = images.astype(dtype)
     delta = jnp.zeros((), jnp.float32)  # which "l1" ignores
     total = functional(
         Variation("l1"), [images], [delta], axes=_AXES, implementation=implementation

@@ -155,17 +155,31 @@ def laplacian(x, axes=(-3, -2), boundary="edge", spacing=1, where=None):
 
 
 def divergence(parts, axes=(-3, -2), where=None, **options):
-    """Minus the transpose of the gradient, whose matrix is built pixel by pixel."""
-    shape = parts[0].shape
-    pixels = np.eye(parts[0].size).reshape(-1, *shape)
-    axes = [a % len(shape) + 1 for a in axes]
+    """Minus the transpose of the gradient, whose matrix is built pixel by pixel.
+
+    Without a mask, which may differ between them, all other axes are batch axes: the
+    matrix is that of one image.
+    """
+    rank = parts[0].ndim
+    axes = [axis % rank for axis in axes]
+    if where is not None:
+        axes = [*axes, *(axis for axis in range(rank) if axis not in axes)]
+        where = np.moveaxis(np.broadcast_to(where, parts[0].shape), axes, range(rank))
+    last = range(-len(axes), 0)
+    parts = [np.moveaxis(part, axes, last) for part in parts]
+    *batch, size = (
+        *parts[0].shape[: rank - len(axes)],
+        parts[0].shape[rank - len(axes) :],
+    )
+    pixels = np.eye(math.prod(size)).reshape(-1, *size)
     if where is not None:
         where = np.broadcast_to(where, pixels.shape)
-    columns = gradient(pixels, axes=axes, where=where, **options)
-    flow = [
-        c.reshape(len(c), -1) @ p.ravel() for c, p in zip(columns, parts, strict=True)
-    ]
-    return -sum(flow).reshape(shape)
+    columns = gradient(pixels, axes=range(1, 1 + len(parts)), where=where, **options)
+    flow = sum(
+        part.reshape(*batch, -1) @ column.reshape(len(column), -1).T
+        for column, part in zip(columns, parts, strict=True)
+    )
+    return -np.moveaxis(flow.reshape(*batch, *size), last, axes)
 
 
 def counts_at(valid, counts, operator, axes, boundary):

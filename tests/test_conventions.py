@@ -145,7 +145,7 @@ def test_imports_are_at_the_top(file):
 UNSTABLE_MODULES = ("_src", "config", "core", "experimental", "extend", "interpreters")
 UNSTABLE_ATTRIBUTES = {
     *("manual_axis_type", "explicit_axes", "axis_context", "module_context", "mesh"),
-    *("pcast", "reshard", "auto_axes"),
+    *("pcast", "reshard", "auto_axes", "spec", "vma"),
 }
 ALLOWED = {"_backends/pallas_tpu.py": {"jax.experimental.pallas"}}
 

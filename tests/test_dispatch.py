@@ -182,6 +182,13 @@ OTHER_MAPS = {
 }
 
 
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_no_kernel_is_called_for_an_empty_image(platform):
+    gradients = jax.jit(lambda x: jig.image_gradients(x, implementation="pallas_tpu"))
+    traced = gradients.trace(jax.ShapeDtypeStruct((0, 4, 4, 1), "float32"))
+    assert "custom_call" not in traced.lower(lowering_platforms=(platform,)).as_text()
+
+
 @pytest.mark.parametrize("options", OTHER_MAPS.values(), ids=OTHER_MAPS)
 def test_the_kernel_names_the_stencils_that_it_computes(options):
     image = jnp.zeros((2, 5, 6, 3))

@@ -11,7 +11,7 @@ from public import CALLS, arrays
 import jax_imgrad as jig
 from jax_imgrad import losses
 
-LARGE = (1, 512, 500, 1)  # of more pixels than the largest number in float16
+LARGE = (1, 300, 300, 1)  # of more pixels than the largest number in float16
 SMALL = (1, 33, 130, 1)
 
 

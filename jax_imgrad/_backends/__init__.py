@@ -1,11 +1,11 @@
 """The registry of back ends, and the choice of one.
 
-Every back end computes the same operations: `stencil` and, unless it computes stencils
-only, `functional` and `functional_and_gradient`. `xla.py` is their definition.
+Every back end has the operation `stencil`. Those that compute losses also have
+`functional` and `functional_and_gradient`. `xla.py` defines all three.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 
@@ -60,13 +60,13 @@ class WhyNot(Protocol):
     """The reason why a back end cannot compute an operation, or None if it can.
 
     Args:
-      operand: the type of the first image.
+      operand_type: the abstract value of the first image.
       maps: the maps of a stencil operation; None for the other operations.
       stacked: whether the results of a stencil operation are stacked.
     """
 
     def __call__(
-        self, operand: jax.Array, maps: Maps | None, stacked: bool
+        self, operand_type: Any, maps: Maps | None, stacked: bool
     ) -> str | None: ...
 
 
@@ -90,11 +90,11 @@ class Backend(NamedTuple):
 
 # Pallas is imported on first use: importing it takes a tenth of a second.
 def _pallas_tpu_why_not(
-    operand: jax.Array, maps: Maps | None, stacked: bool
+    operand_type: Any, maps: Maps | None, stacked: bool
 ) -> str | None:
     from jax_imgrad._backends import pallas_tpu
 
-    return pallas_tpu.why_not(operand, maps, stacked)
+    return pallas_tpu.why_not(operand_type, maps, stacked)
 
 
 def _pallas_tpu_stencil(
@@ -154,7 +154,7 @@ def why_not(
 
 
 def choose(
-    implementation: Implementation | None, program: Program, operand: jax.Array
+    implementation: Implementation | None, program: Program, operand_type: Any
 ) -> Backend:
     """The back end for a program, given its platforms and number of devices.
 
@@ -168,14 +168,16 @@ def choose(
     on_cpu = program.platforms == ("cpu",)
     if implementation is None and one_device and on_cpu:
         cpu_backend = BACKENDS["xla_cpu"]
-        if cpu_backend.why_not(operand, None, False) is None:
+        # It decides by the operand alone, whatever the operation.
+        if cpu_backend.why_not(operand_type, None, False) is None:
             return cpu_backend
     if implementation in (None, "xla"):
         return _XLA_ON_ONE_DEVICE if one_device else BACKENDS["xla"]
     backend = BACKENDS[implementation]
-    # A program for CPU is not refused yet: Pallas may interpret the kernel, which is
-    # known only once the kernel is traced.
-    if not (on_cpu or runs_on(backend, program)):
+    # No kernel is called for an empty image. A program for CPU is not refused yet: only
+    # once the kernel is traced is it known whether Pallas interprets it.
+    is_empty = 0 in operand_type.shape
+    if not (is_empty or on_cpu or runs_on(backend, program)):
         raise wrong_platform(implementation, program)
     return backend
 

@@ -15,7 +15,7 @@ the shape of the image.
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -72,13 +72,13 @@ class _Plan(NamedTuple):
     axes: tuple[int, int] = (0, 1)
 
 
-def why_not(operand: jax.Array, maps: Maps | None, stacked: bool) -> str | None:
+def why_not(operand_type: Any, maps: Maps | None, stacked: bool) -> str | None:
     """The reason why no kernel computes these maps, or None if one does."""
-    if not all(isinstance(size, int) for size in operand.shape):
-        return f"it needs a shape of known numbers, got {operand.shape}"
-    if operand.dtype.name not in _SUBLANES:
-        return f"it computes in float32 and bfloat16 only, got {operand.dtype}"
-    if explicit_devices(operand) > 1:
+    if not all(isinstance(size, int) for size in operand_type.shape):
+        return f"it needs a shape of known numbers, got {operand_type.shape}"
+    if operand_type.dtype.name not in _SUBLANES:
+        return f"it computes in float32 and bfloat16 only, got {operand_type.dtype}"
+    if explicit_devices(operand_type) > 1:
         return (
             "a kernel cannot be split over the devices of a mesh with explicit axes; "
             "call it inside jax.shard_map over all axes of the mesh"
@@ -89,8 +89,8 @@ def why_not(operand: jax.Array, maps: Maps | None, stacked: bool) -> str | None:
             "its kernels compute forward differences along two axes with "
             "boundary='interior' and spacing=1, and their divergence"
         )
-    shape = _image_shape(operand.shape, plan.axes)
-    return _too_wide(shape, operand.dtype) if operand.size else None
+    shape = _image_shape(operand_type.shape, plan.axes)
+    return _too_wide(shape, operand_type.dtype) if operand_type.size else None
 
 
 def _too_wide(shape: tuple[int, ...], dtype: np.dtype) -> str | None:

@@ -7,12 +7,13 @@ on every platform.
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jax_imgrad._banded import Shifted, apply
+from jax_imgrad._banded import Shift, apply
 from jax_imgrad._differences import (
     difference,
     has_next,
@@ -28,30 +29,30 @@ from jax_imgrad._stencils import Maps, SeparableStencil
 from jax_imgrad._types import PenaltyFunction
 
 
-def why_not(operand: jax.Array, maps: Maps | None, stacked: bool) -> None:
+def why_not(operand_type: Any, maps: Maps | None, stacked: bool) -> None:
     """Always None: this back end computes everything."""
-    del operand, maps, stacked
+    del operand_type, maps, stacked
 
 
 def stencil(
     images: Sequence[jax.Array],
     maps: Maps,
     stacked: bool,
-    shifted: Shifted = shift_along,
+    shift_by: Shift = shift_along,
 ) -> list[jax.Array]:
     """For each row of `maps`, the sum of its stencils applied to the images."""
     dtype = images[0].dtype
-    results = [sum_of_stencils(row, images, shifted).astype(dtype) for row in maps]
+    results = [sum_of_stencils(row, images, shift_by).astype(dtype) for row in maps]
     return [jnp.stack(results, axis=-1)] if stacked else results
 
 
 def sum_of_stencils(
-    stencils: Sequence[SeparableStencil], images: Sequence[jax.Array], shifted: Shifted
+    stencils: Sequence[SeparableStencil], images: Sequence[jax.Array], shift_by: Shift
 ) -> jax.Array:
     """The sum over k of stencil k applied to image k, in the accumulation dtype."""
     dtype = accumulator(images[0].dtype)
     terms = [
-        apply(separable, image.astype(dtype), shifted)
+        apply(separable, image.astype(dtype), shift_by)
         for separable, image in zip(stencils, images, strict=True)
     ]
     return functools.reduce(jnp.add, terms)

@@ -15,7 +15,7 @@ from jax_imgrad._arguments import renamed
 from jax_imgrad._differences import difference
 from jax_imgrad._dtypes import accumulator, float_of, upcast
 from jax_imgrad._functional import functional
-from jax_imgrad._jax import is_whole_along
+from jax_imgrad._jax import is_unsharded_along
 from jax_imgrad._masks import (
     count,
     ratio,
@@ -69,14 +69,14 @@ def edge_aware_smoothness(
     loss is differentiable with respect to field and guide; the derivative of
     :math:`|x|` at 0 is 0.
 
-    - Monodepth, paper and code: the default options, with I in [0, 1]. The weight in
-      the code is 0.1, divided by :math:`2^k` at scale k.
+    - Monodepth, paper and code: the default options, with I in [0, 1]. The weight of
+      this loss in the objective of the code is 0.1, divided by :math:`2^k` at scale k.
     - Monodepth2, paper and code: `mean_normalized=True`, so that scaling the disparity
-      down does not decrease the loss. The weight is 0.001, divided by :math:`2^k`.
+      down does not decrease the loss. Its weight is 0.001, divided by :math:`2^k`.
     - UFlow: in the paper, order 1 or 2, :math:`|x|` and :math:`\lambda = 150`. In the
       code, :math:`\rho` is the Charbonnier penalty without :math:`- \epsilon`, the edge
       weighting is exponential or Gaussian, the sum over the axes is halved, and the
-      weight is 2 for order 2.
+      weight of this loss is 2 for order 2.
 
     Args:
       field: d, for example a disparity or a flow, `[B, ..., C]`, a real JAX or NumPy
@@ -88,7 +88,8 @@ def edge_aware_smoothness(
       penalty: the name of :math:`\rho`, `"l1"` or `"charbonnier"`.
       delta: :math:`\epsilon` of Charbonnier, a positive number, or an array that
         broadcasts to the shape of `field`; the difference that starts at pixel i uses
-        its value at i. The loss is differentiable with respect to it.
+        its value at i. The loss is differentiable with respect to it. `"l1"` ignores
+        it.
       edge_weight: :math:`\lambda`, a number of at least 0, or an array that broadcasts
         to the shape of `guide`, for example `[G]` with one weight per channel; the
         difference that starts at pixel i uses its value at i. The loss is
@@ -138,7 +139,7 @@ def edge_aware_smoothness(
     """
     _arguments.check_option("order", order, (1, 2))
     _arguments.check_option("penalty", penalty, ("l1", "charbonnier"))
-    _arguments.check_option("edge_weighting", edge_weighting, tuple(_EDGES))
+    _arguments.check_option("edge_weighting", edge_weighting, tuple(_PHI))
     _arguments.check_option("reduction", reduction, ("mean", "sum"))
     _arguments.check_bool("mean_normalized", mean_normalized)
     _arguments.check_implementation(implementation)
@@ -193,7 +194,7 @@ def _edge_aware_smoothness(
     weight_divisor = total_divisor = 1
     if mean_normalized:
         field, mean = _rescale_and_mean(field, valid)
-        # Here rho(x/m; delta) = rho(x; m delta) / m.
+        # See "Normalization by the mean" below.
         if penalty == "l1" and field.shape[-1] == 1:
             total_divisor = mean.reshape(-1)  # one mean per image: divide once
         else:
@@ -226,8 +227,8 @@ def _edge_aware_smoothness(
 #     rho(x/m; delta) = rho(x; m delta) / m
 #
 # The right-hand side is computed. If the pixels of d were divided by m first, equal
-# pixels might be rounded differently, and a constant field have differences other than
-# 0.
+# pixels might be rounded differently, and a constant field would have differences other
+# than 0.
 #
 # The derivative of 1/m is -1/m², which overflows or underflows for means far from 1. So
 # d is first multiplied by a power of two c, which is exact. If 1e-7 is multiplied by c
@@ -314,12 +315,12 @@ def _exponent(
     """The mean of φ(λ δI) over the channels of the guide, `[B, ..., 1]`."""
     channels = _split_channels(guide)
     if edge_weight.ndim:
-        edge_weights = _split_channels(edge_weight)
+        lambdas = _split_channels(edge_weight)
     else:
-        edge_weights = [edge_weight] * len(channels)
+        lambdas = [edge_weight] * len(channels)
     edges = [
-        _EDGES[edge_weighting](weight * difference(channel, axis, order))
-        for weight, channel in zip(edge_weights, channels, strict=True)
+        _PHI[edge_weighting](factor * difference(channel, axis, order))
+        for factor, channel in zip(lambdas, channels, strict=True)
     ]
     edges = [edge.sum(-1, keepdims=True) for edge in edges]
     return functools.reduce(jnp.add, edges) / guide.shape[-1]
@@ -330,7 +331,7 @@ def _square(x: jax.Array) -> jax.Array:
     return jnp.square(jnp.clip(x, -(2.0**30), 2.0**30))
 
 
-_EDGES = {"exponential": absolute, "gaussian": _square}
+_PHI = {"exponential": absolute, "gaussian": _square}
 
 
 def _split_channels(guide: jax.Array) -> list[jax.Array]:
@@ -339,6 +340,8 @@ def _split_channels(guide: jax.Array) -> list[jax.Array]:
     XLA for CPU reduces a short axis slowly, and adds separate arrays fast.
     """
     size = guide.shape[-1]
-    if not (is_whole_along(guide, [-1]) and isinstance(size, int) and 0 < size <= 4):
+    if not (
+        is_unsharded_along(guide, [-1]) and isinstance(size, int) and 0 < size <= 4
+    ):
         return [guide]
     return jnp.split(guide, size, axis=-1)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Num
 
 from jax_imgrad import _arguments
 from jax_imgrad._functional import functional
-from jax_imgrad._jax import is_whole_along, with_automatic_sharding
+from jax_imgrad._jax import is_unsharded_along, with_automatic_sharding
 from jax_imgrad._masks import count, ratio, valid_differences, valid_residual
 from jax_imgrad._penalties import Variation
 from jax_imgrad.typing import Axes, Implementation, MatchingReduction, Numbers
@@ -113,7 +113,7 @@ def _gradient_matching(
             _loss_at_scale, scale, axes, reduction, implementation
         )
         subsampled_axes = axes if scale else ()
-        if is_whole_along(residual, subsampled_axes):
+        if is_unsharded_along(residual, subsampled_axes):
             loss += loss_at_scale(residual, valid)
         else:
             # JAX refuses to slice an explicitly sharded axis with a step, since fewer

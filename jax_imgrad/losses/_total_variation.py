@@ -70,7 +70,7 @@ def total_variation(
       delta: :math:`\delta` of Huber (default 1) or :math:`\epsilon` of Charbonnier
         (default 0.001): a positive number, or an array that broadcasts to the shape of
         `image` (with `channel_coupling`, to that of one channel). The loss is
-        differentiable with respect to it.
+        differentiable with respect to it. `"l1"` and `"l2"` ignore it.
       isotropic: whether to penalize the norm of the gradient at each pixel, rather than
         its components.
       channel_coupling: whether that norm is also taken over the channels (the last

@@ -239,7 +239,7 @@ def _pixels_at(image: jax.Array, offset: Mapping[int, int]) -> jax.Array:
     last = image.ndim - 1
     # Rows first: XLA for CPU reads a moved row where it is, without storing it.
     for axis, by in sorted(offset.items()):
-        if image.ndim == 0 or by == 0:
+        if by == 0:
             continue
         if axis == last:
             image = _along_row(image, by)

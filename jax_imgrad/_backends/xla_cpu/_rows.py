@@ -11,12 +11,12 @@ from jax_imgrad._jax import is_explicitly_sharded
 from jax_imgrad._stencils import Maps
 
 
-def why_not(operand: jax.Array, maps: Maps | None, stacked: bool) -> str | None:
+def why_not(operand_type: Any, maps: Maps | None, stacked: bool) -> str | None:
     """The reason why this back end cannot compute, or None if it can."""
     del maps, stacked
-    if not all(isinstance(size, int) for size in operand.shape):
-        return f"it needs a shape of known numbers, got {operand.shape}"
-    if is_explicitly_sharded(operand):
+    if not all(isinstance(size, int) for size in operand_type.shape):
+        return f"it needs a shape of known numbers, got {operand_type.shape}"
+    if is_explicitly_sharded(operand_type):
         return "it would gather an image that is sharded"
     return None
 

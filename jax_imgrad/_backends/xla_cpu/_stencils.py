@@ -10,7 +10,7 @@ from jax import lax
 
 from jax_imgrad._backends.xla import stencil_on_one_device, sum_of_stencils
 from jax_imgrad._backends.xla_cpu._rows import flat_sizes, materialize_rows
-from jax_imgrad._banded import scale
+from jax_imgrad._banded import times
 from jax_imgrad._differences import shift_at_once
 from jax_imgrad._dtypes import accumulator, upcast
 from jax_imgrad._stencils import (
@@ -121,7 +121,7 @@ def _interior(
         ]
         pixels = [read(image, offsets) for image, offsets, _ in taps]
         weights = [weight for _, _, weight in taps]
-        return functools.reduce(jnp.add, map(scale, pixels, weights)).astype(dtype)
+        return functools.reduce(jnp.add, map(times, pixels, weights)).astype(dtype)
 
     inside = _stack([total(terms) for terms in sums])
     padding = [(margin, margin, 0) for margin in (0, *margins)]
