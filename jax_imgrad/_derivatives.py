@@ -314,7 +314,6 @@ def divergence(
       A. Chambolle, "An Algorithm for Total Variation Minimization and Applications",
       Journal of Mathematical Imaging and Vision 20, 2004, equation 2.
     """
-    _arguments.check_implementation(implementation)
     fields = _arguments.as_fields("gradients", gradients, axes)
     name, first = "gradients[0]", fields[0]
     specs = _arguments.axis_specs(name, first, axes, boundary, spacing)
@@ -323,6 +322,7 @@ def divergence(
     result_dtype = _arguments.divergence_dtype(name, first.dtype, dtype, stencils)
     _arguments.check_reflection(name, first, stencils)
     valid = _arguments.as_mask(where, name, first)
+    _arguments.check_implementation(implementation)
     return _divergence(fields, valid, stencils, result_dtype, implementation)
 
 

@@ -239,3 +239,17 @@ def test_sobel_edges_of_uint8():
     image[:, :, 2] = 255
     assert edges[0, 1, 1, 0].tolist() == [0, 0]
     assert jig.sobel_edges(image)[0, 1, 1, 0].tolist() == [0, 1020]
+
+
+def test_parts_of_a_gradient_are_valid_together():
+    """One invalid pixel: where only dy or only dx reads it, both count as unknown."""
+    x, valid = random_array((6, 7), "float32"), np.ones((6, 7), bool)
+    valid[2, 3] = False
+    options = {"axes": (0, 1), "operator": "central", "boundary": "reflect"}
+    dy, dx = oracle.gradient(x, **options)
+    both = np.logical_and(*oracle.valid_outputs(valid, **options))
+    assert 0 < both.sum() < 42 - 1
+    magnitude = jig.gradient_magnitude(x, where=valid, **options)
+    np.testing.assert_allclose(magnitude, both * np.hypot(dy, dx), 1e-5, 1e-6)
+    angle = jig.gradient_orientation(x, where=valid, **options)
+    assert not np.asarray(angle)[~both].any()
