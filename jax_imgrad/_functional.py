@@ -141,9 +141,9 @@ def _result_types(*, count: int, with_gradient: bool, **options: Any):
     return results
 
 
-def _batch(operands, batched, **options: Any):
+def _batch(operands, mapped_axes, **options: Any):
     """The rule for `vmap`: the mapped axis is merged with the batch axis."""
-    moved = _jax.move_mapped_axes(operands, batched, 0)
+    moved = _jax.move_mapped_axes(operands, mapped_axes, 0)
     shape = moved[0].shape  # [mapped, B, ...]
 
     def merge(operand: jax.Array, unmoved: jax.Array, axis: int | None) -> jax.Array:
@@ -154,7 +154,7 @@ def _batch(operands, batched, **options: Any):
         operand = jnp.broadcast_to(operand, shape)
         return operand.reshape(shape[0] * shape[1], *shape[2:])
 
-    matched = _match_arrays([*map(merge, moved, operands, batched)])
+    matched = _match_arrays([*map(merge, moved, operands, mapped_axes)])
     results = functional_p.bind(*matched, **options)
     split = [r.reshape(*shape[:2], *r.shape[1:]) for r in results]
     return split, [0] * len(results)

@@ -7,6 +7,7 @@ function is for, why the public interface does not suffice, and what could repla
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -169,10 +170,7 @@ def is_explicitly_sharded(operand_type: Any) -> bool:
 def explicit_devices(operand_type: Any) -> int:
     """The number of devices along the explicit axes of an array's mesh."""
     mesh = operand_type.sharding.mesh
-    devices = 1
-    for axis in mesh.explicit_axes:
-        devices *= mesh.shape[axis]
-    return devices
+    return math.prod(mesh.shape[axis] for axis in mesh.explicit_axes)
 
 
 def is_unsharded_along(array: jax.Array, axes: Sequence[int]) -> bool:

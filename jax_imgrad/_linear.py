@@ -9,7 +9,7 @@ stencils:
 
 so the transpose is bound to the same primitive. If JAX differentiated the definition
 instead, it would keep the masks in it, each of the size of the image, as residuals; and
-it cannot differentiate a kernel at all.
+it cannot differentiate a Pallas kernel at all.
 """
 
 from collections.abc import Iterable, Sequence

@@ -25,7 +25,7 @@ os.environ["XLA_FLAGS"] = " ".join(
         os.environ.get("XLA_FLAGS", ""),  # the last value of a flag counts
     ]
 )
-# Most of the time of the tests goes into compiling small programs: they are kept.
+# Most of the time of the tests is spent on compiling small programs: keep them.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", program_cache.folder())
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
@@ -83,7 +83,7 @@ def shipped_sums(monkeypatch):
 
 @pytest.fixture
 def empty_caches():
-    """None of JAX's programs from before, for a test that changes how they are made."""
+    """Clears JAX's caches around a test that changes how programs are made."""
     jax.clear_caches()
     yield
     jax.clear_caches()

@@ -1,4 +1,4 @@
-"""Where compiled programs are kept from one run of the tests to the next."""
+"""The folder that keeps compiled programs between runs of the tests."""
 
 import importlib.metadata
 import os
@@ -9,19 +9,20 @@ LARGEST = 1 << 30  # bytes
 
 
 def folder() -> str:
-    """A folder for the programs of this JAX; or "", which is none.
+    """The folder for this version of JAX, or "" if none can be written.
 
-    JAX can bound the size too, but then it looks at every file each time that it adds
-    one. Here the folder is emptied at the start of a run where it has become too large.
+    If it has grown too large, it is emptied at the start of a run. JAX can bound its
+    size too, but then it examines every file whenever it writes one.
     """
-    above = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    here = Path(above, "jax-imgrad-tests", importlib.metadata.version("jax"))
-    first = "PYTEST_XDIST_WORKER" not in os.environ
+    cache_home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    path = Path(cache_home, "jax-imgrad-tests", importlib.metadata.version("jax"))
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
     try:
-        here.mkdir(parents=True, exist_ok=True)
-        if first and sum(f.stat().st_size for f in here.iterdir()) > LARGEST:
-            shutil.rmtree(here)
-            here.mkdir()
-    except (OSError, RuntimeError):  # no home, or not ours to write in
+        path.mkdir(parents=True, exist_ok=True)
+        size = 0 if is_worker else sum(f.stat().st_size for f in path.iterdir())
+        if size > LARGEST:
+            shutil.rmtree(path)
+            path.mkdir()
+    except (OSError, RuntimeError):  # no home folder, or no permission
         return ""
-    return str(here) if os.access(here, os.W_OK) else ""
+    return str(path) if os.access(path, os.W_OK) else ""

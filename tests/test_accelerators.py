@@ -49,7 +49,7 @@ def topology(require, platform, **description):
 
 @pytest.fixture(autouse=True, scope="module")
 def no_program_cache():
-    """Programs for a device that is not here cannot be read from it."""
+    """Turns the cache off: it cannot load programs for devices that are absent."""
     before = jax.config.jax_enable_compilation_cache
     jax.config.update("jax_enable_compilation_cache", False)
     compilation_cache.reset_cache()

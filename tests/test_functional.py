@@ -41,7 +41,7 @@ CASES = [
 SMALL = random_array((1, 3, 2, 2), "float32")
 IMAGE = random_array((2, 5, 6, 3), "float32")
 
-# The tests of the public functions are of None, which is one of these.
+# The tests of the public functions cover the default, None, which picks one of these.
 ways = both = pytest.mark.parametrize("implementation", ["xla", "xla_cpu"])
 
 
