@@ -8,12 +8,16 @@ side. Without an image, f is the astronaut of scikit-image with Gaussian noise a
 """
 
 import argparse
+import io
+import sys
+from pathlib import Path
+from typing import NoReturn
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import skimage.data
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 import jax_imgrad as jig
 
@@ -46,25 +50,54 @@ def astronaut() -> np.ndarray:
     return clean + noise.astype("float32")
 
 
+def read(path: Path) -> np.ndarray:
+    """A photograph as `[H, W, 3]`, from 0 to 1."""
+    try:
+        with Image.open(path) as file:
+            return np.asarray(file.convert("RGB"), "float32") / 255
+    except UnidentifiedImageError:
+        stop(f"cannot read {path}: it is not an image that Pillow reads")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        stop(f"cannot read {path}: {getattr(error, 'strerror', None) or error}")
+
+
+def write(path: Path, image: np.ndarray) -> None:
+    """Writes a picture; a file that was at `path` stays whole until then."""
+    picture = io.BytesIO()
+    kind = Image.registered_extensions()[path.suffix.lower()]
+    Image.fromarray((image.clip(0, 1) * 255).astype("uint8")).save(picture, kind)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_bytes(picture.getvalue())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        stop(f"cannot write {path}: {error.strerror or error}")
+
+
 def main() -> None:
     """Reads, denoises and writes."""
     parser = argparse.ArgumentParser(description="Remove the noise of a photograph.")
-    parser.add_argument("image", nargs="?", help="a file that Pillow reads")
+    parser.add_argument("image", nargs="?", type=Path, help="a file that Pillow reads")
     parser.add_argument("--weight", type=float, default=0.1, help="more is smoother")
-    parser.add_argument("--output", default="denoised.png")
+    parser.add_argument("--output", type=Path, default=Path("denoised.png"))
     arguments = parser.parse_args()
-    if not arguments.weight > 0:
-        parser.error("--weight must be positive")
-    try:
-        noisy = astronaut()
-        if arguments.image:
-            with Image.open(arguments.image) as file:
-                noisy = np.asarray(file.convert("RGB"), "float32") / 255
-        both = np.concatenate([noisy, denoise(noisy, arguments.weight)], axis=1)
-        Image.fromarray((both.clip(0, 1) * 255).astype("uint8")).save(arguments.output)
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
+    if not 0 < arguments.weight < float("inf"):
+        stop(f"--weight must be positive and finite, got {arguments.weight}")
+    if arguments.output.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        stop(f"cannot write {arguments.output}: it must end in .png, .jpg or .webp")
+    if not arguments.output.parent.is_dir():
+        stop(f"cannot write {arguments.output}: {arguments.output.parent} is no folder")
+    noisy = read(arguments.image) if arguments.image else astronaut()
+    both = np.concatenate([noisy, denoise(noisy, arguments.weight)], axis=1)
+    write(arguments.output, both)
     print(f"wrote {arguments.output}: before and after")
+
+
+def stop(reason: str) -> NoReturn:
+    """Ends the program with one sentence for the user."""
+    print(f"{reason}.", file=sys.stderr)
+    raise SystemExit(2)
 
 
 if __name__ == "__main__":

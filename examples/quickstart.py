@@ -150,9 +150,12 @@ def draw(path: Path, image: np.ndarray, *differences: np.ndarray) -> None:
         axes.set_axis_off()
     picture = io.BytesIO()
     figure.savefig(picture, format=path.suffix[1:].lower())
+    partial = path.with_name(f"{path.name}.partial")  # a file at `path` stays whole
     try:
-        path.write_bytes(picture.getvalue())
+        partial.write_bytes(picture.getvalue())
+        partial.replace(path)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         stop(f"cannot write {path}: {error.strerror or error}")
 
 

@@ -1,6 +1,7 @@
 """examples/denoise.py reaches at most the energy of scikit-image."""
 
 import inspect
+import re
 import runpy
 import subprocess
 import sys
@@ -87,16 +88,32 @@ def test_photograph_of_the_user(tmp_path, noisy):
         (["small.png", "--output", "nowhere/denoised.png"], "nowhere"),
         (["small.png", "--output", "denoised.txt"], "txt"),
         (["--weight", "0"], "--weight must be positive"),
+        (["--weight", "nan"], "--weight must be positive"),
+        (["small.png", "--output", "folder.png"], "folder.png"),
     ],
 )
 def test_mistakes_are_explained(tmp_path, arguments, culprit):
     (tmp_path / "text.png").write_text("This is not a picture.")
     Image.new("L", (8, 8)).save(tmp_path / "small.png")
+    (tmp_path / "folder.png").mkdir()
+    before = sorted(tmp_path.iterdir())
     result = run(tmp_path, *arguments)
     assert result.returncode == 2
-    assert "Traceback" not in result.stderr
-    assert culprit in result.stderr.splitlines()[-1]
+    assert re.fullmatch(r"[^\n]+\.\n", result.stderr)
+    assert culprit in result.stderr
     assert result.stdout == ""
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is full")
+def test_a_full_disk_spares_the_file_that_was_there(tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "small.png")
+    (tmp_path / "denoised.png").write_text("mine")
+    (tmp_path / "denoised.png.partial").symlink_to("/dev/full")
+    result = run(tmp_path, "small.png")
+    assert result.returncode == 2
+    assert result.stderr == "cannot write denoised.png: No space left on device.\n"
+    assert (tmp_path / "denoised.png").read_text() == "mine"
 
 
 def test_help_computes_nothing(tmp_path):

@@ -247,10 +247,14 @@ def test_mistakes_are_explained(quickstart, tmp_path, arguments, culprit):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is full")
 @pytest.mark.parametrize("ending", ["png", "jpg", "pdf"])
 def test_a_full_disk_is_explained(quickstart, tmp_path, ending):
-    (tmp_path / f"full.{ending}").symlink_to("/dev/full")
+    """A file that was there stays as it was, and nothing else is left."""
+    (tmp_path / f"full.{ending}").write_text("mine")
+    (tmp_path / f"full.{ending}.partial").symlink_to("/dev/full")
     result = quickstart("--output", f"full.{ending}")
     assert result.returncode == 2
     assert result.stderr == f"cannot write full.{ending}: No space left on device.\n"
+    assert [p.name for p in tmp_path.iterdir()] == [f"full.{ending}"]
+    assert (tmp_path / f"full.{ending}").read_text() == "mine"
 
 
 def test_a_file_that_may_not_be_written_is_explained(quickstart, tmp_path):
