@@ -97,8 +97,8 @@ def spatial_gradient(
         0 unless all pixels that its taps read are valid. Invalid pixels are masked
         before differencing, so a NaN in them reaches neither value nor derivative.
       dtype: dtype of the result. Defaults to `x.dtype` for floating and complex arrays.
-        Integers default to the smallest signed integer dtype that holds every result
-        (uint8 gives int16) if all taps are integers, else to float32.
+        Integers default to float32 or, if all taps are integers, to the smallest signed
+        dtype that holds every result (uint8 gives int16; int32 may wrap if none does).
       implementation: `"xla"` is the definition, for every platform and sharding; on one
         device it reads all taps at once. `"xla_cpu"` loops over long rows, for shapes
         known at compile time that are not explicitly sharded. `"pallas_tpu"` is a TPU

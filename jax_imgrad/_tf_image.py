@@ -128,7 +128,8 @@ def sobel_edges(
         a JAX or NumPy array. Any axis may be sharded.
       dtype: dtype of the result. Defaults to `image.dtype` for floating and complex
         images, to int16 for 8-bit images, and to the smallest signed integer dtype that
-        holds every result for other integers.
+        holds every result for other integers. Without `jax_enable_x64`, int32 stays
+        int32 and may wrap around.
       implementation: `"xla"` or `"xla_cpu"`, as in :func:`spatial_gradient`. Defaults
         to `"xla_cpu"` in a program for one CPU, else to `"xla"`.
 

@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -87,6 +86,8 @@ def _as_any_array(name: str, value: Any) -> jax.Array:
 
 def check_image_rank(name: str, array: jax.Array, or_one: bool = False) -> None:
     """Raises ValueError unless `array` is rank 4; `or_one` also allows rank 3."""
+    import chex  # on first use: importing it takes longer than this whole package
+
     ranks = {3, 4} if or_one else {4}
     try:
         chex.assert_rank(array, ranks)
