@@ -39,7 +39,7 @@ def test_runs(path, tmp_path, monkeypatch):
     monkeypatch.delenv("XLA_FLAGS")  # as for a reader
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
-    monkeypatch.setenv("STEPS", "100")  # of training, in notebook 2
+    monkeypatch.setenv("STEPS", "100")  # of training
     notebook = nbformat.read(path, as_version=4)
     client = nbclient.NotebookClient(
         notebook,

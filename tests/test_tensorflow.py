@@ -8,11 +8,14 @@ import importlib
 import importlib.util
 import re
 import warnings
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import nbformat
 import numpy as np
 import pytest
+import skimage.data
 from tensorflow_answers import record
 
 import jax_imgrad as jig
@@ -21,6 +24,7 @@ VALUES, GRADIENTS, REFUSALS = record.load()
 RANKS = [name for name in REFUSALS if name.startswith("rank")]
 # uint32 because the difference of two of them is an int64.
 WIDE = {"float64", "complex128", "int64", "uint64", "uint32"}
+NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "04_from_tensorflow.ipynb"
 
 
 @pytest.fixture
@@ -186,3 +190,23 @@ def test_live_gradient_of_total_variation_with_equal_neighbors(tf):
     assert_same(
         np.asarray(jax.grad(lambda x: jig.total_variation(x).sum())(image)), expected
     )
+
+
+def test_live_notebook(tf):
+    """TensorFlow's code in the notebook gives the numbers recorded in the notebook."""
+    names = {"tf": tf, "np": np, "skimage": skimage}
+    recorded = {}
+    for cell in nbformat.read(NOTEBOOK, as_version=4).cells:
+        if cell.cell_type == "markdown":
+            for code in re.findall(r"^```python\n(.*?)^```", cell.source, re.M | re.S):
+                exec(code, names)
+        elif "data" in cell.metadata.get("tags", []):
+            exec(cell.source, names)
+        elif cell.source.startswith("tf_"):
+            exec(cell.source.split("\n\n")[0], recorded)
+    results = {name for name in names if name.startswith("tf_")}
+    assert results == recorded.keys() - {"__builtins__"}
+    for name in results:
+        expected = np.asarray(recorded[name])
+        limit = 1e-5 * np.abs(expected).max()
+        np.testing.assert_allclose(names[name], expected, atol=limit, err_msg=name)
