@@ -2,14 +2,35 @@
 
 import itertools
 import math
+from collections.abc import Collection
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 from work import BOTH, CORE, FLOORS, VALUE
 
 
 def plot(results: dict, path: Path) -> None:
-    """For each core task, one panel for the value and one for value and gradient."""
+    """Writes the picture of all implementations."""
+    figure = sizes(results)
+    figure.savefig(path, dpi=80)
+    plt.close(figure)
+
+
+def sizes(
+    results: dict,
+    who: Collection[str] = (),
+    figsize: tuple[float, float] = (13, 9),
+    legend: str = "outside right upper",
+) -> Figure:
+    """For each core task, one panel for the value and one for value and gradient.
+
+    Args:
+      results: the contents of results.json.
+      who: the implementations to draw, beside the lower bounds; by default all.
+      figsize: in inches.
+      legend: where to put it.
+    """
     cases = [case for case in results["cases"] if is_square(case)]
     names = [
         f"{row['work']}, {row['who']}" if row["who"].startswith("floor") else row["who"]
@@ -18,8 +39,10 @@ def plot(results: dict, path: Path) -> None:
     ]
     names = [name for name in dict.fromkeys(names) if "floor, oldest" not in name]
     styles = dict(zip(names, map(style, names, itertools.count()), strict=True))
+    if who:
+        names = [name for name in names if name in who or "floor" in name]
     figure, axes = plt.subplots(
-        2, 2, figsize=(13, 9), sharex=True, layout="constrained"
+        2, 2, figsize=figsize, sharex=True, layout="constrained"
     )
     panels = itertools.product(CORE, (VALUE, BOTH))
     for axis, (work, kind) in zip(axes.T.flat, panels, strict=True):
@@ -33,9 +56,8 @@ def plot(results: dict, path: Path) -> None:
         axis.minorticks_off()
         axis.grid(alpha=0.3)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper")
-    figure.savefig(path, dpi=80)
-    plt.close(figure)
+    figure.legend(handles, labels, loc=legend, ncols=4 if "center" in legend else 1)
+    return figure
 
 
 def is_square(case: dict) -> bool:

@@ -1,5 +1,6 @@
 """The documentation: its code is run, and its figures are the measured ones."""
 
+import inspect
 import json
 import math
 import re
@@ -13,13 +14,17 @@ import jax_imgrad as jig
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+SHAPES = (ROOT / "docs" / "shapes.md").read_text()
 SPEED = (ROOT / "docs" / "speed.md").read_text()
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+PAGES = [page for page in PAGES if "_build" not in page.parts]
 H200 = (ROOT / "docs" / "accelerators.md").read_text()
 RESULTS = json.loads((ROOT / "benchmarks" / "results.json").read_text())
 H200_RESULTS = json.loads((ROOT / "docs" / "h200" / "results.json").read_text())
 
-each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+each_page = pytest.mark.parametrize(
+    "page", PAGES, ids=lambda page: str(page.relative_to(ROOT).with_suffix(""))
+)
 
 
 def rows(page, header):
@@ -45,7 +50,7 @@ def test_every_block_of_python_is_a_doctest(page):
     """Each is run: pytest collects `>>>` on all pages."""
     blocks = re.findall(r"^( *)```python\n(.*?)```", page.read_text(), re.M | re.S)
     for _, block in blocks:
-        assert block.startswith(">>> ")
+        assert block.lstrip(" ").startswith(">>> ")
 
 
 @each_page
@@ -55,44 +60,58 @@ def test_links_are_not_broken(page):
             assert (page.parent / link).exists(), link
 
 
+def test_the_gallery_has_every_operator_boundary_and_penalty():
+    gallery = (ROOT / "docs" / "gallery.md").read_text()
+    for name in jig.__all__:
+        if inspect.isfunction(getattr(jig, name)) and name != "total_variation":
+            assert f"jig.{name}(" in gallery
+    for name in ("Operator", "Boundary", "Penalty"):
+        assert f"get_args(jig.typing.{name})" in gallery
+
+
 # For each shape in the table, one image of which the array consists.
 IMAGE = np.random.default_rng(0).random((5, 6, 3), np.float32)
 SIZES = {"B": 2, "H": 5, "W": 6, "C": 3, "D": 4, "T": 4}
 
 
-@pytest.mark.parametrize(
-    "row",
-    rows(README, "\n| array `x` | shape |"),
-    ids=lambda row: row[0].strip("*"),
-)
+CALLS = rows(SHAPES, "\n| array `x` | derivatives |")
+
+
+def test_the_page_on_shapes_has_the_calls_of_the_readme():
+    for name, shape, *calls in rows(README, "\n| array `x` | shape |"):
+        assert [f"{name} {shape}", *calls] in CALLS
+
+
+@pytest.mark.parametrize("row", CALLS, ids=lambda row: row[0])
 def test_the_calls_for_each_shape(row):
     """Each call gives the gradient of every image; along a volume's depth it is 0."""
-    letters = re.findall(r"\w", row[1])
+    what, derivatives, loss = row
+    letters = re.findall(r"\w", what.split("[")[1])
     image = IMAGE if "C" in letters else IMAGE[..., 0]
-    if letters[-2:] == ["H", "W"] and "C" in letters:
+    channels_first = letters[-2:] == ["H", "W"] and "C" in letters
+    if channels_first:
         image = np.moveaxis(image, -1, 0)
     new = [axis for axis, name in enumerate(letters) if name in "BDT"]
     image = np.expand_dims(image, new)
     x = np.broadcast_to(image, [SIZES[name] for name in letters])
     scope = {"jig": jig, "x": x}
 
-    *along_depth, dy, dx = eval(row[2].strip("`"), scope)
+    *along_depth, dy, dx = eval(derivatives.strip("`"), scope)
     assert len(along_depth) == ("D" in letters)
     assert all(not part.any() for part in along_depth)
     expected_dy, expected_dx = jig.image_gradients(IMAGE[None])
     for ours, expected in [(dy, expected_dy), (dx, expected_dx)]:
         expected = expected[0] if "C" in letters else expected[0, ..., 0]
-        if letters[-2:] == ["H", "W"] and "C" in letters:
+        if channels_first:
             expected = jnp.moveaxis(expected, -1, 0)
         np.testing.assert_array_equal(
             ours, jnp.broadcast_to(jnp.expand_dims(expected, new), x.shape)
         )
 
-    loss = eval(row[3].strip("`"), scope)
     channels = IMAGE if "C" in letters else IMAGE[..., :1]
     batch = SIZES["B"] if "B" in letters else 1
     expected = jnp.broadcast_to(jig.losses.total_variation(channels[None]), (batch,))
-    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    np.testing.assert_allclose(eval(loss.strip("`"), scope), expected, rtol=1e-6)
 
 
 def times(shape, work, kind="value", results=RESULTS):

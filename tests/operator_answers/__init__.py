@@ -1,0 +1,1 @@
+"""Expressions of other libraries, their recorded results, and ours that equal them."""

@@ -1,0 +1,21 @@
+"""The rows for each library, in one file per page of docs/from/."""
+
+from .monai import MONAI
+from .numpy import NUMPY
+from .opencv import OPENCV
+from .pytorch import KORNIA, TORCH, TORCHMETRICS
+from .scikit_image import SKIMAGE
+from .scipy import SCIPY
+from .tensorflow import TENSORFLOW
+
+LIBRARIES = {
+    "numpy": NUMPY,
+    "tensorflow": TENSORFLOW,
+    "torch": TORCH,
+    "kornia": KORNIA,
+    "torchmetrics": TORCHMETRICS,
+    "scipy": SCIPY,
+    "skimage": SKIMAGE,
+    "opencv": OPENCV,
+    "monai": MONAI,
+}

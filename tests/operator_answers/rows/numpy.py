@@ -1,0 +1,63 @@
+"""NumPy and jax.numpy, which have the same functions."""
+
+from ..table import HWC, Library, Row, first, laplacian, magnitude, variation
+
+EDGE = ("central", "edge")
+
+
+def rows():
+    inside = "[1:-1, 1:-1]"
+    of_images = "[..., 1:-1, 1:-1, :]"
+    yield Row("dy, dx = np.gradient(x)", f"dy, dx = {first('x', *EDGE)}", inside)
+    yield Row(
+        "dy, dx = np.gradient(x, 2.0, 0.5)",
+        f"dy, dx = {first('x', *EDGE, spacing=(2.0, 0.5))}",
+        inside,
+    )
+    yield Row(
+        "dy, dx = np.gradient(rgb, axis=(0, 1))",
+        f"dy, dx = {first('rgb', *EDGE, HWC)}",
+        of_images,
+    )
+    yield Row(
+        "dy, dx = np.gradient(b, axis=(1, 2))",
+        f"dy, dx = {first('b', *EDGE, HWC)}",
+        of_images,
+    )
+    yield Row(
+        "dy, dx = np.gradient(t, axis=(-2, -1))",
+        f"dy, dx = {first('t', *EDGE, '(-2, -1)')}",
+        "[..., 1:-1, 1:-1]",
+    )
+    yield Row(
+        "dz, dy, dx = np.gradient(v)",
+        f"dz, dy, dx = {first('v', *EDGE, '(0, 1, 2)')}",
+        "[1:-1, 1:-1, 1:-1]",
+    )
+    yield Row(
+        "dz, dy, dx = np.gradient(v, 2.0, 1.0, 0.5)",
+        f"dz, dy, dx = {first('v', *EDGE, '(0, 1, 2)', spacing=(2.0, 1.0, 0.5))}",
+        "[1:-1, 1:-1, 1:-1]",
+    )
+    yield Row("np.hypot(*np.gradient(x))", magnitude("x", *EDGE), inside)
+    # The border, where NumPy's differences are one-sided.
+    forward, backward = first("x", axes="0"), first("x", "backward", axes="0")
+    yield Row("np.gradient(x, axis=0)[0]", f"{forward}[0][0]")
+    yield Row("np.gradient(x, axis=0)[-1]", f"{backward}[0][-1]")
+    yield Row("np.diff(x, axis=0)", f"{forward}[0][:-1]")
+    yield Row("np.diff(x, axis=0, append=x[-1:])", f"{forward}[0]")
+    yield Row("np.diff(x, axis=0, prepend=x[:1])", f"{backward}[0]")
+    yield Row("np.diff(x, 2, axis=0)", f"{laplacian('x', axes='0')}[1:-1]")
+    yield Row('np.diff(u.astype("int16"), axis=0)', f"{first('u', axes='0')}[0][:-1]")
+    yield Row("np.diff(u, axis=0)", f'{first("u", axes="0")}[0][:-1].astype("uint8")')
+    wrapped = first("x", boundary="wrap", axes="0")
+    yield Row("np.roll(x, -1, axis=0) - x", f"{wrapped}[0]")
+    wrapped = first("x", "central", "wrap", "0")
+    yield Row("(np.roll(x, -1, axis=0) - np.roll(x, 1, axis=0)) / 2", f"{wrapped}[0]")
+    yield Row(
+        "sum(np.abs(np.diff(x, axis=a)).sum() for a in (0, 1))",
+        f"{variation('x[None]', '(1, 2)', reduction='sum')}[0]",
+    )
+
+
+NUMPY = Library("NumPy", "numpy", {"np": "numpy"}, tuple(rows()))

@@ -1,0 +1,148 @@
+"""PyTorch, kornia and torchmetrics, for tensors `[B, C, H, W]`."""
+
+from ..table import (
+    CDHW,
+    CHW,
+    RAW,
+    Library,
+    Row,
+    first,
+    laplacian,
+    magnitude,
+    second,
+    variation,
+)
+
+CENTRAL = ("central", "edge", CHW)
+DY, DX = "t[:, :, 1:] - t[:, :, :-1]", "t[..., 1:] - t[..., :-1]"
+SUMS = variation("t", CHW, reduction="sum")
+
+
+def means(**options):
+    """The mean over the differences along each axis, added."""
+    along_y, along_x = variation("t", "-2", **options), variation("t", "-1", **options)
+    return f"h / (h - 1) * {along_y} + w / (w - 1) * {along_x}"
+
+
+def torch_rows():
+    yield Row(DY, f"{first('t', axes='-2')}[0][:, :, :-1]")
+    yield Row(
+        "torch.diff(t, dim=-2, append=t[:, :, -1:])", f"{first('t', axes='-2')}[0]"
+    )
+    yield Row(
+        "dy, dx = torch.gradient(t, dim=(-2, -1))",
+        f"dy, dx = {first('t', *CENTRAL)}",
+        "[..., 1:-1, 1:-1]",
+    )
+    yield Row(
+        "dy, dx = torch.gradient(t, spacing=(2.0, 0.5), dim=(-2, -1))",
+        f"dy, dx = {first('t', *CENTRAL, spacing=(2.0, 0.5))}",
+        "[..., 1:-1, 1:-1]",
+    )
+    yield Row(
+        "F.conv2d(t, sobel_x, padding=1, groups=3)",
+        f"{first('t', 'sobel', 'constant', CHW, **RAW)}[1]",
+    )
+    padded = 'F.pad(t, (1, 1, 1, 1), "replicate")'
+    yield Row(
+        f"F.conv2d({padded}, sobel_x, groups=3)",
+        f"{first('t', 'sobel', 'edge', CHW, **RAW)}[1]",
+    )
+    for reduction, equal in (("sum", f"{SUMS}.sum()"), ("mean", f"({means()}).mean()")):
+        yield Row(f"({DY}).abs().{reduction}() + ({DX}).abs().{reduction}()", equal)
+    yield Row(
+        f"({DY}).square().mean() + ({DX}).square().mean()",
+        f"({means(penalty='l2')}).mean()",
+    )
+    yield Row(
+        f"torch.hypot(({DY})[..., :-1], ({DX})[:, :, :-1]).sum()",
+        f"{magnitude('t', axes=CHW)}[..., :-1, :-1].sum()",
+    )
+
+
+def kornia_rows():
+    gradient = "kornia.filters.spatial_gradient"
+    for mode, operator in (("sobel", "sobel"), ("diff", "central")):
+        yield Row(
+            f'dx, dy = {gradient}(t, "{mode}").unbind(2)',
+            f"dy, dx = {first('t', operator, 'edge', CHW)}",
+        )
+        yield Row(
+            f'dx, dy = {gradient}(t, "{mode}", normalized=False).unbind(2)',
+            f"dy, dx = {first('t', operator, 'edge', CHW, **RAW)}",
+        )
+    for mode, operator in (("sobel", "sobel5"), ("diff", "central")):
+        yield Row(
+            f'dxx, dxy, dyy = {gradient}(t, "{mode}", order=2).unbind(2)',
+            f"dyy, dxy, dxx = {second('t', operator, 'edge', CHW)}",
+        )
+    yield Row(
+        f"dx, dy, dz = {gradient}3d(vt).unbind(2)",
+        f"dz, dy, dx = {first('vt', 'central', 'edge', CDHW)}",
+    )
+    yield Row(
+        f"dxx, dyy, dzz, dxy, dyz, dxz = {gradient}3d(vt, order=2).unbind(2)",
+        f"dzz, dyz, dxz, dyy, dxy, dxx = {second('vt', 'central', 'edge', CDHW)}",
+    )
+    sobel = magnitude("t", "sobel", "edge", CHW)
+    yield Row("kornia.filters.sobel(t, eps=0)", sobel)
+    yield Row("kornia.filters.sobel(t)", f"jnp.sqrt({sobel}**2 + 1e-6)")
+    along_x = laplacian("t", "reflect", "-1")
+    both = laplacian(along_x, "reflect", "-2")
+    yield Row(
+        "kornia.filters.laplacian(t, 3)",
+        f"(3 * {laplacian('t', 'reflect', CHW)} + {both}) / 16",
+    )
+    yield from kornia_losses()
+
+
+def kornia_losses():
+    yield Row("kornia.losses.total_variation(t).sum(1)", SUMS)
+    per_channel = variation("image", CHW, reduction="sum")
+    yield Row(
+        "kornia.losses.total_variation(t)", f"jax.vmap(lambda image: {per_channel})(t)"
+    )
+    yield Row('kornia.losses.total_variation(t, reduction="mean").mean(1)', means())
+    field, guide = "jnp.moveaxis(depth, 1, -1)", "jnp.moveaxis(t, 1, -1)"
+    yield Row(
+        "kornia.losses.inverse_depth_smoothness_loss(depth, t)",
+        f"jig.losses.edge_aware_smoothness({field}, {guide}).mean()",
+    )
+
+
+def torchmetrics_rows():
+    image = "torchmetrics.functional.image"
+    yield Row(
+        f"dy, dx = {image}.image_gradients(t)", f"dy, dx = {first('t', axes=CHW)}"
+    )
+    yield Row(
+        f"dy, dx = {image}.image_gradients(ut)",
+        f'dy, dx = [d.astype("uint8") for d in {first("ut", axes=CHW)}]',
+    )
+    total = f"{image}.total_variation"
+    yield Row(f"{total}(t)", f"{SUMS}.sum()")
+    yield Row(f'{total}(t, reduction="mean")', f"{SUMS}.mean()")
+    yield Row(f'{total}(t, reduction="none")', SUMS)
+
+
+TORCH = Library(
+    "PyTorch",
+    "torch",
+    {"torch": "torch", "F": "torch.nn.functional"},
+    tuple(torch_rows()),
+    "torch.tensor",
+)
+KORNIA = Library(
+    "kornia",
+    "kornia",
+    {"kornia": "kornia", "torch": "torch"},
+    tuple(kornia_rows()),
+    "torch.tensor",
+)
+TORCHMETRICS = Library(
+    "torchmetrics",
+    "torchmetrics",
+    {"torchmetrics": "torchmetrics", "torch": "torch"},
+    tuple(torchmetrics_rows()),
+    "torch.tensor",
+)

@@ -1,0 +1,123 @@
+"""The rows of the tables in docs/from/, and the names in them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Row(NamedTuple):
+    """Two expressions, or two assignments to the same names, with equal results.
+
+    `inside` is the index of the part that is equal, if the border differs.
+    """
+
+    theirs: str
+    ours: str
+    inside: str = ""
+
+
+class Library(NamedTuple):
+    """A library: its package, and the modules in its expressions."""
+
+    title: str
+    package: str
+    modules: dict[str, str]
+    rows: tuple[Row, ...]
+    array: str = "np.asarray"  # what makes an array of the library from a NumPy array
+
+
+# What the names in the rows are, for the text above a table.
+LEGEND = {
+    "x": "an image `[H, W]`",
+    "rgb": "a color image `[H, W, 3]`",
+    "u": "a uint8 image `[H, W]`",
+    "v": "a volume `[D, H, W]`",
+    "b": "a batch `[B, H, W, C]`",
+    "target": "another one",
+    "ub": "a uint8 batch `[B, H, W, C]`",
+    "c": "an image `[C, H, W]`",
+    "vc": "a volume `[C, D, H, W]`",
+    "t": "a batch `[B, C, H, W]`",
+    "ut": "a uint8 batch `[B, C, H, W]`",
+    "depth": "a batch `[B, 1, H, W]`",
+    "vt": "a batch of volumes `[B, C, D, H, W]`",
+    "flow": "a batch of displacements `[B, 2, H, W]`",
+    "flow3": "a batch of displacements `[B, 3, D, H, W]`",
+    "h": "`t.shape[-2]`",
+    "w": "`t.shape[-1]`",
+    "sobel_x": "Sobel's 3×3 kernel for each channel `[3, 1, 3, 3]`",
+}
+
+
+def arrays():
+    """The arrays and numbers in the rows, by name."""
+    rng = np.random.default_rng(0)
+    sobel = np.outer([1.0, 2, 1], [-1, 0, 1])
+    return {
+        "x": rng.standard_normal((7, 9)),
+        "rgb": rng.random((7, 9, 3)),
+        "u": rng.integers(0, 256, (7, 9), "uint8"),
+        "v": rng.standard_normal((5, 6, 7)),
+        "b": rng.standard_normal((2, 4, 5, 3)),
+        "target": rng.standard_normal((2, 4, 5, 3)),
+        "ub": rng.integers(0, 256, (2, 4, 5, 3), "uint8"),
+        "c": rng.standard_normal((3, 4, 5)),
+        "vc": rng.standard_normal((2, 3, 4, 5)),
+        "t": rng.standard_normal((2, 3, 4, 5)),
+        "ut": rng.integers(0, 256, (2, 3, 4, 5), "uint8"),
+        "depth": rng.random((2, 1, 4, 5)),
+        "vt": rng.standard_normal((1, 2, 3, 4, 5)),
+        "flow": rng.standard_normal((2, 2, 4, 5)),
+        "flow3": rng.standard_normal((1, 3, 3, 4, 5)),
+        "h": np.array(4.0),
+        "w": np.array(5.0),
+        "sobel_x": np.tile(sobel, (3, 1, 1, 1)),
+    }
+
+
+# The axes of rows and columns, or of a volume, in each layout. The default of ours is
+# that of `[..., H, W, C]`.
+HW, DHW, HWC = "(0, 1)", "(0, 1, 2)", None
+CHW, CDHW = "(-2, -1)", "(-3, -2, -1)"
+RAW = {"scale": "raw"}
+
+
+def ours(function, array, operator=None, boundary=None, axes=HW, **others):
+    """A call of ours, with the options that are not None."""
+    options = {"operator": operator, "axes": axes, "boundary": boundary, **others}
+    texts = [
+        f"{name}={value if name == 'axes' else quoted(value)}"
+        for name, value in options.items()
+        if value is not None
+    ]
+    return f"jig.{function}({', '.join([array, *texts])})"
+
+
+def quoted(value):
+    """The value as code, with strings in double quotes."""
+    return repr(value).replace("'", '"')
+
+
+def first(array, operator=None, boundary=None, axes=HW, **others):
+    """A call of `spatial_gradient`."""
+    return ours("spatial_gradient", array, operator, boundary, axes, **others)
+
+
+def second(array, operator=None, boundary=None, axes=HW, **others):
+    """A call of `second_derivatives`."""
+    return ours("second_derivatives", array, operator, boundary, axes, **others)
+
+
+def magnitude(array, operator=None, boundary=None, axes=HW, **others):
+    """A call of `gradient_magnitude`."""
+    return ours("gradient_magnitude", array, operator, boundary, axes, **others)
+
+
+def laplacian(array, boundary=None, axes=HW, **others):
+    """A call of `laplacian`."""
+    return ours("laplacian", array, None, boundary, axes, **others)
+
+
+def variation(array, axes=HW, **others):
+    """A call of `losses.total_variation`."""
+    return ours("losses.total_variation", array, None, None, axes, **others)
