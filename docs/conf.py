@@ -1,4 +1,4 @@
-"""The site: `pip install -e ".[docs]" && sphinx-build -W -n docs docs/_build`."""
+"""Configuration of the site. CONTRIBUTING.md has the command that builds it."""
 
 import os
 from pathlib import Path

@@ -30,9 +30,7 @@ each_page = pytest.mark.parametrize(
 def rows(page, header):
     """The rows of cells of the table with this header."""
     table = page.split(header)[1].split("\n\n")[0]
-    lines = table.splitlines()[
-        2:
-    ]  # without the rest of the header and the line below it
+    lines = table.splitlines()[2:]  # after the header and the line below it
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
 
 
