@@ -143,9 +143,44 @@ def variation(penalty, xp, layout, image):
     return sum(parts) / image.shape[0]
 
 
-def isotropic(coupled, xp, layout, image):
+def weighted(xp, layout, image, weights):
+    """The sum of absolute differences, each times the weight of its first pixel."""
+    terms = [
+        xp.sum(part(weights, a, slice(None, -1)) * abs(difference(image, a)))
+        for a in layout.axes
+    ]
+    return sum(terms) / image.shape[0]
+
+
+def periodic(xp, layout, image):
+    """The sum of absolute differences, across the border too."""
+    terms = [
+        xp.sum(abs(difference(image, a)))
+        + xp.sum(abs(part(image, a, slice(1)) - part(image, a, slice(-1, None))))
+        for a in layout.axes
+    ]
+    return sum(terms) / image.shape[0]
+
+
+def mean_of_each_axis(xp, layout, image):
+    """The mean absolute difference along each axis, added."""
+    return sum(xp.mean(abs(difference(image, a))) for a in layout.axes)
+
+
+def second_order(penalty, xp, layout, image):
+    """The sum of a penalty of the entries of the Hessian matrix."""
+    terms = [
+        xp.sum(PENALTIES[penalty](xp, difference(difference(image, a), b)))
+        for a in layout.axes
+        for b in layout.axes
+    ]
+    return sum(terms) / image.shape[0]
+
+
+def isotropic(coupled, xp, layout, image, spacing=(1.0, 1.0)):
     """Isotropic total variation, with an epsilon that keeps derivatives finite."""
-    squares = sum(d * d for d in image_gradients(xp, layout, image))
+    gradient = image_gradients(xp, layout, image)
+    squares = sum((d / h) * (d / h) for d, h in zip(gradient, spacing, strict=True))
     if coupled:
         squares = xp.sum(squares, layout.channels)
     return xp.sum(xp.sqrt(squares + 1e-12)) / image.shape[0]
@@ -170,6 +205,67 @@ def gradient_matching(xp, layout, prediction, target):
         terms = [xp.sum(abs(difference(residual, a))) for a in layout.axes]
         loss = loss + sum(terms) / pixels(residual)
     return loss
+
+
+def matching_of_sobel(xp, layout, prediction, target):
+    """The mean absolute value of Sobel's derivatives of the residual."""
+    gradient = sobel("edge", xp, layout, prediction - target)
+    return sum(xp.mean(abs(d)) for d in gradient)
+
+
+def matching_of_means(xp, layout, prediction, target):
+    """Gradient matching, at four scales of means of blocks of pixels."""
+    residual, loss = prediction - target, 0
+    for scale in range(4):
+        if scale:
+            residual = halved(xp, layout, residual)
+        terms = [xp.sum(abs(difference(residual, a))) for a in layout.axes]
+        loss = loss + sum(terms) / pixels(residual)
+    return loss
+
+
+def halved(xp, layout, image):
+    """Means of blocks of two pixels along each axis."""
+    for a in layout.axes:
+        even, odd = (part(image, a, slice(k, None, 2)) for k in (0, 1))
+        image = (even + odd) / 2
+    return image
+
+
+def gradient_magnitude_similarity(xp, layout, prediction, target):
+    """The deviation of Xue et al., with an epsilon that keeps derivatives finite."""
+    sizes = []
+    for image in (prediction, target):
+        image = halved(xp, layout, image)
+        for axis in layout.axes:
+            image = padded(xp, image, axis, 1, 1)
+        squares = 0
+        for along, across in (layout.axes, layout.axes[::-1]):
+            starts = (slice(None, -2), slice(1, -1), slice(2, None))
+            smooth = sum(part(image, across, s) for s in starts) / 3
+            after, before = (part(smooth, along, s) for s in starts[::-2])
+            squares = squares + (after - before) * (after - before)
+        sizes.append(xp.sqrt(squares + 1e-12))
+    (a, b), c = sizes, 170 / 255**2
+    similarity = (2 * a * b + c) / (a * a + b * b + c)
+    axes = tuple(range(1, len(prediction.shape)))
+    centered = similarity - xp.mean(similarity, axes, keepdims=True)
+    return xp.mean(xp.sqrt(xp.mean(centered * centered, axes, keepdims=True) + 1e-12))
+
+
+def absolute(xp, layout, image):
+    """The absolute value."""
+    return abs(image)
+
+
+def magnitude(xp, layout, dy, dx):
+    """The magnitude of a gradient."""
+    return xp.sqrt(dy * dy + dx * dx)
+
+
+def orientation(xp, layout, dy, dx):
+    """The angle of a gradient."""
+    return xp.arctan2(dy, dx)
 
 
 def edge_aware_smoothness(xp, layout, field, guide):
@@ -218,18 +314,27 @@ def scale_and_shift(xp, layout, prediction, target):
 
 
 class Work(NamedTuple):
-    """Our function, the formula, the inputs of both, and our options."""
+    """Our function, the formula, the inputs of both, and our options.
+
+    `keywords` names the options of our function that take the last of the inputs.
+    """
 
     ours: str
     formula: Callable
     inputs: tuple[str, ...] = ("image",)
     options: dict[str, Any] = {}  # noqa: RUF012
+    keywords: tuple[str, ...] = ()
 
 
 def total_variation(formula, **options):
     """One of the penalties of our total variation."""
     options = {"reduction": "sum", **options}
     return Work("losses.total_variation", formula, options=options)
+
+
+def matching(formula, **options):
+    """A form of our gradient matching."""
+    return Work("losses.gradient_matching", formula, PAIR, options)
 
 
 PAIR = ("image", "other")
@@ -250,6 +355,9 @@ WORK = {
     "laplacian": Work("laplacian", laplacian),
     "second_derivatives": Work("second_derivatives", second_derivatives),
     "structure_tensor": Work("structure_tensor", structure_tensor),
+    "absolute": Work("absolute", absolute),
+    "magnitude": Work("magnitude", magnitude, PAIR),
+    "orientation": Work("orientation", orientation, PAIR),
     "total_variation": Work("total_variation", functools.partial(variation, "l1")),
     **{
         f"variation, {name}": total_variation(
@@ -263,10 +371,33 @@ WORK = {
     "variation, color": total_variation(
         functools.partial(isotropic, True), channel_coupling=True
     ),
+    "variation, spacing": total_variation(
+        functools.partial(isotropic, False, spacing=(2.5, 0.6)),
+        isotropic=True,
+        spacing=(2.5, 0.6),
+    ),
+    "variation, weights": Work(
+        "losses.total_variation", weighted, PAIR, {"reduction": "sum"}, ("weights",)
+    ),
+    "variation, wrap": total_variation(periodic, boundary="wrap"),
+    "variation, axis_mean": total_variation(mean_of_each_axis, reduction="axis_mean"),
+    "variation, second order": total_variation(
+        functools.partial(second_order, "l1"), order=2
+    ),
+    "bending_energy": Work(
+        "losses.bending_energy",
+        functools.partial(second_order, "l2"),
+        options={"reduction": "sum"},
+    ),
     "gradient_difference": Work(
         "losses.gradient_difference", gradient_difference, PAIR
     ),
-    "gradient_matching": Work("losses.gradient_matching", gradient_matching, PAIR),
+    "gradient_matching": matching(gradient_matching),
+    "matching, sobel": matching(matching_of_sobel, scales=1, **SOBEL),
+    "matching, means": matching(matching_of_means, downsample="mean"),
+    "gradient_magnitude_similarity": Work(
+        "losses.gradient_magnitude_similarity", gradient_magnitude_similarity, PAIR
+    ),
     "edge_aware_smoothness": Work(
         "losses.edge_aware_smoothness", edge_aware_smoothness, ("field", "image")
     ),

@@ -16,8 +16,11 @@ from jax_imgrad._derivatives import (
     spatial_gradient,
 )
 from jax_imgrad._features import (
+    absolute,
     gradient_magnitude,
     gradient_orientation,
+    magnitude,
+    orientation,
     structure_tensor,
 )
 from jax_imgrad._tf_image import image_gradients, sobel_edges, total_variation
@@ -25,12 +28,15 @@ from jax_imgrad._tf_image import image_gradients, sobel_edges, total_variation
 __version__ = "0.1.0"
 
 __all__ = [
+    "absolute",
     "divergence",
     "gradient_magnitude",
     "gradient_orientation",
     "image_gradients",
     "laplacian",
     "losses",
+    "magnitude",
+    "orientation",
     "second_derivatives",
     "sobel_edges",
     "spatial_gradient",

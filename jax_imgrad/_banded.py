@@ -60,10 +60,8 @@ class Diagonal(NamedTuple):
 
 def apply(stencil: SeparableStencil, image: jax.Array, shift: Shift) -> jax.Array:
     """The stencil applied to the image: a product with one matrix for each axis."""
-    matrices = tuple(
-        (axis, diagonals(factor, image.shape[axis])) for axis, factor in stencil
-    )
-    terms = math.prod(len(matrix) for _, matrix in matrices)
+    matrices = tuple(_Matrix.of(*pair, image.shape) for pair in stencil)
+    terms = math.prod(len(matrix.diagonals) for matrix in matrices)
     for i, factors in enumerate(passes(matrices, terms)):
         if i:
             # The barrier stores the result of the pass before. Without it, XLA for CPU
@@ -75,37 +73,72 @@ def apply(stencil: SeparableStencil, image: jax.Array, shift: Shift) -> jax.Arra
     return image
 
 
-def _product(
-    matrices: Sequence[tuple[int, tuple[Diagonal, ...]]],
-    image: jax.Array,
-    shift: Shift,
-) -> jax.Array:
+class _Matrix(NamedTuple):
+    """The matrix of a stencil along an axis.
+
+    Attributes:
+      axis: along which it is applied.
+      diagonals: of the matrix. If the stencil is centered, the first one is that of the
+        pixel itself, which is subtracted from the others.
+      pads: whether pixels beyond the border count as 0.
+      centered: whether the stencil is.
+    """
+
+    axis: int
+    diagonals: tuple[Diagonal, ...]
+    pads: bool
+    centered: bool
+
+    @classmethod
+    def of(cls, axis: int, stencil: Stencil1D, shape: tuple[Any, ...]) -> "_Matrix":
+        size, pads = shape[axis], stencil.boundary == "constant"
+        matrix = diagonals(stencil, size)
+        # There are no diagonals for taps that read only zeros, from which the pixel
+        # itself would have to be subtracted.
+        short = pads and isinstance(size, int) and size <= max(stencil.reach)
+        centered = stencil.centered and not short
+        if centered:
+            # A symbolic offset, of a wrapped axis, is not compared with 0.
+            others = [d for d in matrix if not (type(d.offset) is int and not d.offset)]
+            matrix = (Diagonal(0, 0.0), *others)
+        return cls(axis, matrix, pads, centered)
+
+
+def _product(matrices: Sequence[_Matrix], image: jax.Array, shift: Shift) -> jax.Array:
     """The product of the matrices and the image, in one loop over the image."""
-    if not all(matrix for _, matrix in matrices):
+    if not all(matrix.diagonals for matrix in matrices):
         return jnp.zeros_like(image)
     # First the shifted image for every combination of diagonals, in the order of
     # `itertools.product`, where the diagonals of the last axis vary fastest. Then the
     # weighted sums, along the last axis first: each replaces the consecutive terms that
     # differ only in their diagonal of that axis.
     combinations = itertools.product(
-        *([d.offset for d in matrix] for _, matrix in matrices)
+        *([d.offset for d in matrix.diagonals] for matrix in matrices)
     )
-    axes = [axis for axis, _ in matrices]
+    axes = [matrix.axis for matrix in matrices]
     terms = [
         shift(image, dict(zip(axes, offsets, strict=True))) for offsets in combinations
     ]
-    for axis, matrix in reversed(matrices):
-        starts = range(0, len(terms), len(matrix))
-        terms = [_sum(matrix, terms[i : i + len(matrix)], axis) for i in starts]
+    for matrix in reversed(matrices):
+        count = len(matrix.diagonals)
+        starts = range(0, len(terms), count)
+        terms = [_sum(matrix, terms[i : i + count]) for i in starts]
     (total,) = terms
     return total
 
 
-def _sum(
-    matrix: tuple[Diagonal, ...], terms: Sequence[jax.Array], axis: int
-) -> jax.Array:
+def _sum(matrix: _Matrix, terms: Sequence[jax.Array]) -> jax.Array:
     """The sum over the diagonals of their weights times the shifted images."""
-    margins = [diagonal.margin for diagonal in matrix]
+    axis, weighted = matrix.axis, matrix.diagonals
+    if matrix.centered:
+        (center, *terms), (_, *weighted) = terms, weighted
+        if not terms:
+            return jnp.zeros_like(center)
+        terms = [
+            _less(center, term, matrix, diagonal.offset)
+            for diagonal, term in zip(weighted, terms, strict=True)
+        ]
+    margins = [diagonal.margin for diagonal in weighted]
     # One mask of the sum if all diagonals have the same margin, else one for each term.
     common_margin = margins[0] if len({*margins}) == 1 else (0, 0)
     if not any(common_margin):
@@ -113,8 +146,23 @@ def _sum(
             zero_margin(term, axis, margin)
             for term, margin in zip(terms, margins, strict=True)
         ]
-    terms = [_weighted(d, term, axis) for d, term in zip(matrix, terms, strict=True)]
+    terms = [_weighted(d, term, axis) for d, term in zip(weighted, terms, strict=True)]
     return zero_margin(functools.reduce(jnp.add, terms), axis, common_margin)
+
+
+def _less(
+    center: jax.Array, shifted: jax.Array, matrix: _Matrix, offset: Any
+) -> jax.Array:
+    """The shifted image less the image, 0 where there is no pixel to subtract from."""
+    if matrix.pads:
+        return shifted - center
+    size = center.shape[matrix.axis]
+
+    def exists(_, row):
+        return (row + offset >= 0) & (row + offset < size)
+
+    mask = per_row(center, matrix.axis, exists)
+    return jnp.where(mask, shifted - center, jnp.zeros((), center.dtype))
 
 
 def _weighted(diagonal: Diagonal, shifted: jax.Array, axis: int) -> jax.Array:

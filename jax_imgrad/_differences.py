@@ -54,9 +54,23 @@ def shift_at_once(image: jax.Array, offsets: Mapping[int, Any]) -> jax.Array:
     return lax.pad(image, jnp.zeros((), image.dtype), padding)
 
 
-def difference(image: jax.Array, axis: int, by: int = 1) -> jax.Array:
-    """`image[i + by] - image[i]` at pixel i; 0 where there is no pixel i + by."""
-    return shift(image, axis, by) - jnp.where(has_next(image, axis, by), image, 0)
+def next_pixel(image: jax.Array, axis: int, wraps: bool) -> jax.Array:
+    """`image[i + 1]` at pixel i; at the last pixel, `image[0]` if it wraps, else 0."""
+    return _neighbor(image, axis, 1, wraps)
+
+
+def previous_pixel(image: jax.Array, axis: int, wraps: bool) -> jax.Array:
+    """`image[i - 1]` at pixel i; at the first, the last pixel if it wraps, else 0."""
+    return _neighbor(image, axis, -1, wraps)
+
+
+def _neighbor(image: jax.Array, axis: int, by: int, wraps: bool) -> jax.Array:
+    neighbor = shift(image, axis, by)
+    if not wraps:
+        return neighbor
+    # The other shift is 0 but at the border, where the first one is 0.
+    around = shift(image, axis, by * (1 - image.shape[axis]))
+    return neighbor | around if image.dtype == bool else neighbor + around
 
 
 def has_next(image: jax.Array, axis: int, by: int = 1) -> jax.Array:
@@ -102,7 +116,8 @@ def zero_margin(image: jax.Array, axis: int, margin: tuple[int, int]) -> jax.Arr
     def inside(_, row):
         return (row >= before) & (row < size - after)
 
-    return jnp.where(per_row(image, axis, inside), image, 0)
+    zero = jnp.zeros((), image.dtype)
+    return jnp.where(per_row(image, axis, inside), image, zero)
 
 
 def per_row(

@@ -18,6 +18,13 @@ def accumulator(dtype) -> np.dtype:
     return jnp.dtype(jnp.float32 if jnp.issubdtype(dtype, jnp.inexact) else jnp.int32)
 
 
+def real_dtype(dtype) -> np.dtype:
+    """The dtype of the real part of numbers of this dtype."""
+    dtype = jnp.dtype(dtype)
+    is_complex = jnp.issubdtype(dtype, jnp.complexfloating)
+    return jnp.finfo(dtype).dtype if is_complex else dtype
+
+
 def upcast(array: jax.Array) -> jax.Array:
     """The array, cast to the dtype in which to accumulate."""
     return array.astype(accumulator(array.dtype))
@@ -34,13 +41,22 @@ def derivative_dtype(dtype) -> np.dtype:
 
 
 def float_of(*dtypes: np.dtype) -> np.dtype:
-    """The floating dtype of a loss of images of these dtypes.
+    """The floating or complex dtype of a loss of images of these dtypes.
 
     Integers count as float32.
     """
     floats = [
-        d if jnp.issubdtype(d, jnp.floating) else jnp.dtype("float32") for d in dtypes
+        d if jnp.issubdtype(d, jnp.inexact) else jnp.dtype("float32") for d in dtypes
     ]
     # The caller may have set promotion to "strict", which refuses mixed dtypes.
     with jax.numpy_dtype_promotion("standard"):
         return functools.reduce(jnp.promote_types, floats)
+
+
+def largest_value(dtype: np.dtype) -> float:
+    """The largest value of an integer dtype, and 1 for bool and floating dtypes.
+
+    Pixels divided by it are in [0, 1].
+    """
+    is_integer = jnp.issubdtype(dtype, jnp.integer)
+    return float(jnp.iinfo(dtype).max) if is_integer else 1.0

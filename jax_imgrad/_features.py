@@ -1,12 +1,14 @@
 """Features of the gradient at each pixel: magnitude, orientation, structure tensor.
 
 They share the options of :func:`spatial_gradient`, which documents them in full.
+`absolute`, `magnitude` and `orientation` take derivatives that the caller has computed.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -15,12 +17,11 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Shaped
 
-from jax_imgrad import _arguments, _stencils
+from jax_imgrad import _arguments, _norms, _stencils
 from jax_imgrad._derivatives import derivatives
-from jax_imgrad._dtypes import accumulator
+from jax_imgrad._dtypes import accumulator, float_of
 from jax_imgrad._linear import stencil
 from jax_imgrad._masks import ratio, valid_outputs
-from jax_imgrad._norms import angle, norm
 from jax_imgrad._platforms import materialize
 from jax_imgrad._stencils import SeparableStencil
 from jax_imgrad.typing import (
@@ -33,6 +34,107 @@ from jax_imgrad.typing import (
     Scale,
     Spacing,
 )
+
+
+def absolute(x: Shaped[Numbers, "..."]) -> Shaped[Array, "..."]:
+    r"""The absolute value of each number, with the derivative 0 at 0.
+
+    The derivative is :math:`x/|x|`, and 0 where x is 0; that of `jnp.abs` is 1 there.
+    Higher derivatives at 0 are 0, too.
+
+    Args:
+      x: a real or complex JAX or NumPy array of any rank. Any axis may be sharded.
+
+    Returns:
+      An array with the shape and sharding of `x`, and the dtype of `jnp.abs(x)`.
+
+    Raises:
+      TypeError: if `x` is not an array of numbers.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> import jax_imgrad as jig
+      >>> x = jnp.array([-2.0, 0, 3])
+      >>> jax.grad(lambda x: jig.absolute(x).sum())(x)
+      Array([-1.,  0.,  1.], dtype=float32)
+
+    Reference:
+      As for :func:`jax_imgrad.losses.total_variation`, whose "l1" this is.
+    """
+    return _absolute(_arguments.as_array("x", x))
+
+
+def magnitude(parts: Sequence[Shaped[Numbers, "..."]]) -> Float[Array, "..."]:
+    r"""The norm of the vector that several arrays form at each pixel.
+
+    .. math:: m_i = \sqrt{\textstyle\sum_a |p^a_i|^2}
+
+    `gradient_magnitude` is this function of `spatial_gradient`. The derivative is the
+    unit vector, and 0 where the vector is 0; see :func:`gradient_magnitude`.
+
+    Args:
+      parts: `(dy, dx)`, or any sequence of at least one array, of one shape and dtype.
+        Real or complex JAX or NumPy arrays. Any axis may be sharded.
+
+    Returns:
+      A real array with the shape and sharding of the parts, and their precision;
+      float32 for integers. Computed in at least float32, and rounded once.
+
+    Raises:
+      ValueError: if the parts differ in shape or dtype.
+      TypeError: if `parts` is not a sequence of arrays of numbers.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> import jax_imgrad as jig
+      >>> dy, dx = jnp.array([3.0, 0]), jnp.array([4.0, 0])
+      >>> jig.magnitude((dy, dx))
+      Array([5., 0.], dtype=float32)
+      >>> jax.grad(lambda dy: jig.magnitude((dy, dx)).sum())(dy)
+      Array([0.6, 0. ], dtype=float32)
+
+    Reference:
+      As for :func:`gradient_magnitude`.
+    """
+    arrays = _arguments.as_parts("parts", parts)
+    return _magnitude(tuple(arrays), jnp.finfo(float_of(arrays[0].dtype)).dtype)
+
+
+def orientation(parts: Sequence[Shaped[Numbers, "..."]]) -> Float[Array, "..."] | Any:
+    r"""The angle of the vector that several arrays form at each pixel, in radians.
+
+    `gradient_orientation` is this function of `spatial_gradient`, and says which angles
+    there are. For two parts it is `atan2(dy, dx)`; for n, a tuple of n - 1 angles.
+    Where the vector is 0, the angle and its derivative are 0.
+
+    Args:
+      parts: `(dy, dx)`, or any sequence of at least two real arrays, as in
+        :func:`magnitude`.
+
+    Returns:
+      An array with the shape, sharding and dtype of the parts, float32 for integers; a
+      tuple of n - 1 such arrays for n > 2 parts.
+
+    Raises:
+      ValueError: as in :func:`magnitude`, or if there is only one part.
+      TypeError: as in :func:`magnitude`, or if the parts are complex.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jax_imgrad as jig
+      >>> angle = jig.orientation((jnp.array([1.0, 0]), jnp.array([1.0, 0])))
+      >>> jnp.degrees(angle)
+      Array([45.,  0.], dtype=float32)
+
+    Reference:
+      As for :func:`gradient_orientation`.
+    """
+    arrays = _arguments.as_parts("parts", parts)
+    if len(arrays) == 1:
+        raise ValueError("parts must be two or more for an angle, got 1")
+    dtype = float_of(arrays[0].dtype)
+    _arguments.check_real("parts[0]", dtype)
+    return _orientation(tuple(arrays), dtype)
 
 
 def gradient_magnitude(
@@ -173,8 +275,7 @@ def gradient_orientation(
     gradient = derivatives(
         array, stencils, where, accumulator(result_dtype), implementation, jointly=True
     )
-    angles = _angles(gradient, result_dtype)
-    return angles[0] if len(angles) == 1 else angles
+    return _orientation(gradient, result_dtype)
 
 
 def structure_tensor(
@@ -250,17 +351,30 @@ def structure_tensor(
     return _moments(gradient, valid, stencils, window, implementation)
 
 
-@functools.partial(jax.jit, static_argnums=1)
-def _magnitude(gradient: tuple[jax.Array, ...], dtype: np.dtype) -> jax.Array:
-    return norm(gradient).astype(dtype)
+@jax.jit
+def _absolute(x: jax.Array) -> jax.Array:
+    is_inexact = jnp.issubdtype(x.dtype, jnp.inexact)
+    return _norms.absolute(x) if is_inexact else jnp.abs(x)
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _angles(gradient: tuple[jax.Array, ...], dtype: np.dtype) -> tuple[jax.Array, ...]:
+def _magnitude(parts: tuple[jax.Array, ...], dtype: np.dtype) -> jax.Array:
+    return _norms.norm(_wide(parts)).astype(dtype)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _orientation(parts: tuple[jax.Array, ...], dtype: np.dtype) -> Any:
+    wide = _wide(parts)
     elevations = [
-        angle(gradient[i], norm(gradient[i + 1 :])) for i in range(len(gradient) - 2)
+        _norms.angle(wide[i], _norms.norm(wide[i + 1 :])) for i in range(len(wide) - 2)
     ]
-    return tuple(a.astype(dtype) for a in (*elevations, angle(*gradient[-2:])))
+    angles = tuple(a.astype(dtype) for a in (*elevations, _norms.angle(*wide[-2:])))
+    return angles[0] if len(angles) == 1 else angles
+
+
+def _wide(parts: tuple[jax.Array, ...]) -> list[jax.Array]:
+    """The parts in the dtype in which to compute: floating, of at least 32 bits."""
+    return [part.astype(accumulator(float_of(part.dtype))) for part in parts]
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4))

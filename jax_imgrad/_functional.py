@@ -1,23 +1,24 @@
-"""The engine of the losses: the sum of a penalty of differences, and its derivative.
+"""The engine of the losses: the sum of a penalty of stencils, and its derivative.
 
-For an image u with differences d_a[i] = u[i + e_a] - u[i] along the axes a (0 where
-pixel i has no next one), a loss is
+For an image u with differences d_a = S_a u, where S_a are stencils, a loss is
 
     L(u) = sum over pixels i of penalty(d[i])
 
 Its derivative has a closed form. Let the flux q_a[i] be the derivative of the penalty
 at pixel i by d_a[i]. By the chain rule, a tangent u' gives
 
-    L' = sum over i, a of q_a[i] (u'[i + e_a] - u'[i])
+    L' = sum over a of <q_a, S_a u'> = sum over a of <transpose(S_a) q_a, u'>
 
-u'[j] occurs in this sum with the flux of pixel j - e_a, and with a minus sign with the
-flux of pixel j. Collecting these terms, the derivative by u[j] is
+so the derivative is the sum of the transposed stencils of the flux. For most losses,
+S_a are the forward differences d_a[i] = u[i + e_a] - u[i], 0 where pixel i has no next
+one. Then u'[j] occurs in L' with the flux of pixel j - e_a, and with a minus sign with
+the flux of pixel j:
 
     dL/du[j] = sum over a of q_a[j - e_a] - q_a[j]
 
 which is the flux that enters pixel j from its previous pixels less the flux that leaves
 it: minus the divergence of the flux. At the borders, the terms of differences that do
-not exist are 0. With several images, q has a component for each image and axis.
+not exist are 0. With several images, q has a component for each image and stencil.
 
 So the sum and its derivative take one pass over the images each, or one for both. The
 only residual of the backward pass is the derivative itself.
@@ -36,7 +37,8 @@ import jax
 import jax.numpy as jnp
 
 from jax_imgrad import _backends, _jax
-from jax_imgrad._dtypes import accumulator, derivative_dtype
+from jax_imgrad._dtypes import accumulator, derivative_dtype, real_dtype
+from jax_imgrad._stencils import SeparableStencil, centered
 from jax_imgrad._types import PenaltyFunction
 from jax_imgrad.typing import Implementation
 
@@ -46,7 +48,7 @@ def functional(
     images: Sequence[jax.Array],
     parameters: Sequence[jax.Array] = (),
     *,
-    axes: tuple[int, ...],
+    stencils: tuple[SeparableStencil, ...],
     implementation: Implementation | None = None,
 ) -> jax.Array:
     """The sum of `penalty` over the pixels of each image.
@@ -59,8 +61,9 @@ def functional(
       images: arrays of one shape `[B, ...]` and dtype.
       parameters: scalars or arrays of the shape of the images, in the order in which
         the penalty takes them.
-      axes: along which to take differences, in increasing order, without the batch
-        axis 0.
+      stencils: the differences that the penalty takes, along other axes than the batch
+        axis 0. Forward differences along different axes, in increasing order, take the
+        fastest way.
       implementation: `"xla"`, `"xla_cpu"`, or None, which takes `"xla_cpu"` on a single
         CPU device and `"xla"` elsewhere.
 
@@ -68,13 +71,14 @@ def functional(
       An array `[B]`, in at least float32 or int32.
     """
     _backends.check(implementation, images[0])
-    dtype = accumulator(images[0].dtype)
+    dtype = real_dtype(accumulator(images[0].dtype))
     parameters = [p.astype(dtype) if p.dtype != bool else p for p in parameters]
     (total,) = functional_p.bind(
         *_match_arrays([*images, *parameters]),
         penalty=penalty,
         count=len(images),
-        axes=axes,
+        # Penalties such as "l1" amplify a rounding error to a derivative of 1.
+        stencils=tuple(map(centered, stencils)),
         with_gradient=False,
         implementation=implementation,
     )
@@ -92,7 +96,7 @@ def _compute_by(
     *operands: jax.Array,
     penalty: PenaltyFunction,
     count: int,
-    axes: tuple[int, ...],
+    stencils: tuple[SeparableStencil, ...],
     with_gradient: bool,
 ) -> list[jax.Array]:
     """The sums and, with `with_gradient`, their derivative by each of the images.
@@ -102,10 +106,10 @@ def _compute_by(
     images, parameters = operands[:count], operands[count:]
     if not with_gradient:
         assert backend.functional is not None  # `_backends.check` has made sure
-        return [backend.functional(penalty, images, parameters, axes)]
+        return [backend.functional(penalty, images, parameters, stencils)]
     assert backend.functional_and_gradient is not None
     total, gradients = backend.functional_and_gradient(
-        penalty, images, parameters, axes
+        penalty, images, parameters, stencils
     )
     return [total, *gradients]
 
@@ -162,7 +166,7 @@ def _batch(operands, mapped_axes, **options: Any):
 
 functional_p = _jax.primitive(
     "functional",
-    static_names=("penalty", "count", "axes", "with_gradient", "implementation"),
+    static_names=("penalty", "count", "stencils", "with_gradient", "implementation"),
     compute=_compute,
     result_types=_result_types,
     lower=_lower,

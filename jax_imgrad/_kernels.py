@@ -87,6 +87,29 @@ _FARID_SECOND = Kernel(
 )
 
 
+def dilated(kernel: Kernel, step: int, scale: Scale = "derivative") -> Kernel:
+    """The kernel with taps that are `step` pixels apart.
+
+    Offsets grow by a factor of `step`, so first derivatives are divided by it and
+    second ones by its square, unless `scale` is "raw".
+    """
+    if step == 1:
+        return kernel
+
+    def apart(taps: Taps, order: int) -> Taps:
+        divisor = 1 if scale == "raw" else step**order
+        return tuple((step * k, weight / divisor) for k, weight in taps)
+
+    return Kernel(
+        *(
+            apart(t, order)
+            for t, order in zip(
+                (kernel.first, kernel.smoothing, kernel.second), (1, 0, 2), strict=True
+            )
+        )
+    )
+
+
 @functools.cache
 def gaussian(sigma: float) -> Kernel:
     """A Gaussian and its derivatives, truncated at 4 sigma."""

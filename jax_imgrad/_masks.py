@@ -7,23 +7,24 @@ invalid difference after it. Both select by `where`: a NaN multiplied by 0 stays
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jax_imgrad._banded import apply
-from jax_imgrad._differences import shift, shift_along
+from jax_imgrad._differences import has_next, next_pixel, shift_along, zero_margin
 from jax_imgrad._dtypes import accumulator, float_of
 from jax_imgrad._jax import jit_is_disabled
-from jax_imgrad._stencils import SeparableStencil, indicator
+from jax_imgrad._stencils import SeparableStencil, as_differences, indicator
 from jax_imgrad.typing import Reduction
 
 Mask = jax.Array | None
 
 
-def without_invalid(image: jax.Array, valid: Mask) -> jax.Array:
-    """The image, set to 0 where it is not valid."""
+def without_invalid(image: jax.Array, valid: Mask, instead: float = 0) -> jax.Array:
+    """The image, set to 0, or to `instead`, where it is not valid."""
     if valid is None:
         return image
     if jit_is_disabled():
@@ -32,8 +33,8 @@ def without_invalid(image: jax.Array, valid: Mask) -> jax.Array:
         # `lax.select` converts nothing. Under jit, `jnp.where` is used, since it takes
         # operands with different shardings.
         valid = jnp.broadcast_to(valid, image.shape)
-        return lax.select(valid, image, jnp.zeros_like(image))
-    return jnp.where(valid, image, jnp.zeros((), image.dtype))
+        return lax.select(valid, image, jnp.full_like(image, instead))
+    return jnp.where(valid, image, jnp.asarray(instead, image.dtype))
 
 
 def valid_floats(images: Sequence[jax.Array], valid: Mask) -> list[jax.Array]:
@@ -55,22 +56,46 @@ def valid_residual(
 
 
 def valid_differences(
-    valid: Mask, axes: tuple[int, ...], order: int = 1
+    valid: Mask, stencils: tuple[SeparableStencil, ...]
 ) -> list[jax.Array]:
-    """For each axis, where a pixel and the `order` pixels after it are all valid.
+    """For each stencil, the outputs that exist and whose pixels are all valid.
 
-    A list of one mask per axis, or an empty list if `valid` is None. Beyond the border
-    no pixel is valid.
+    A list of one mask per stencil, or an empty list if `valid` is None. An output does
+    not exist if the boundary condition is "interior" and a tap has no pixel. Its pixels
+    are those that its taps read and the pixel at which it is, whose weight it has.
     """
     if valid is None:
         return []
-    return [
-        functools.reduce(
-            jnp.logical_and,
-            [valid, *(shift(valid, axis, by) for by in range(1, order + 1))],
-        )
-        for axis in axes
+    differences = as_differences(stencils)
+    if differences is None:
+        return [_valid_and_existing(valid, separable) for separable in stencils]
+    masks = []
+    for axis, boundary, _ in differences:
+        valid_next = next_pixel(valid, axis, boundary == "wrap")
+        if boundary == "constant":  # the zeros beyond the border are valid
+            valid_next |= ~has_next(valid, axis)
+        masks.append(valid & valid_next)
+    return masks
+
+
+def _valid_and_existing(valid: jax.Array, stencil: SeparableStencil) -> jax.Array:
+    mask = valid & valid_outputs(valid, stencil)
+    for axis, factor in stencil:
+        mask = zero_margin(mask, axis, factor.margin)
+    return mask
+
+
+def number_of_outputs(
+    shape: tuple[int, ...], stencil: SeparableStencil, dtype: Any
+) -> jax.Array:
+    """How many outputs of a stencil exist in each image of a shape `[B, ...]`."""
+    margins = {axis: sum(factor.margin) for axis, factor in stencil}
+    # As arrays, since a size may be symbolic.
+    sizes = [
+        jnp.maximum(jnp.asarray(size - margins.get(axis, 0), dtype), 0)
+        for axis, size in enumerate(shape)
     ]
+    return functools.reduce(jnp.multiply, sizes[1:])
 
 
 def valid_outputs(valid: jax.Array, stencil: SeparableStencil) -> jax.Array:
@@ -90,7 +115,7 @@ def reduced(
 
     `total` is the sum over each image, `[B]`, and `shape` the shape of the images.
     """
-    if reduction == "sum":
+    if reduction != "mean":
         return total
     return ratio(total, count(valid, shape, total.dtype))
 

@@ -92,8 +92,13 @@ def norm(xs: Sequence[jax.Array], in_range: bool = False) -> jax.Array:
     A complex component counts as two real ones. The norm of a single real component is
     its absolute value, without rounding.
     """
-    real = [p for x in xs for p in ([x.real, x.imag] if jnp.iscomplexobj(x) else [x])]
+    real = [part for x in xs for part in real_components(x)]
     return _norm(real, in_range) if len(real) > 1 else _absolute(real[0])
+
+
+def real_components(x: jax.Array) -> list[jax.Array]:
+    """The array, or its real and its imaginary part."""
+    return [x.real, x.imag] if jnp.iscomplexobj(x) else [x]
 
 
 @_with_option

@@ -10,10 +10,10 @@ The file has two parts:
   takes them, functions of `(differences, parameters)`; see `_types.PenaltyFunction`.
   The parameters of each, in this order, are
 
-      Variation, Coupled    delta, then the masks
+      Variation, Coupled    delta, then the weights, then the masks
       half_quadratic        weight, then the masks
 
-  where the masks say which differences are valid: one mask for each axis, or none at
+  where the masks say which differences are valid: one mask for each stencil, or none at
   all if every difference is valid. "l1" and "l2" ignore delta, but it must be given.
   For an isotropic or coupled "l1" it must be 0: `_backends/xla_cpu/_range.py` reads it.
 """
@@ -26,7 +26,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jax_imgrad._norms import inner, inverse_norm, norm, rescale, squares_of, unit
+from jax_imgrad._norms import (
+    inner,
+    inverse_norm,
+    norm,
+    real_components,
+    rescale,
+    squares_of,
+    unit,
+)
 
 
 @jax.custom_jvp
@@ -177,7 +185,8 @@ class Variation:
     """A penalty of the differences of each pixel.
 
     Isotropic: the penalty of the norm of all differences of the pixel. Otherwise: the
-    sum of the penalties of its single differences.
+    sum of the penalties of its single differences. A complex difference, and the
+    differences of several images, count as the vector of their real components.
 
     Except for "l2", the penalty is homogeneous of degree 1 in the differences and delta
     together, so its derivative is homogeneous of degree 0.
@@ -185,27 +194,53 @@ class Variation:
     Attributes:
       name: a key of `PENALTIES`.
       isotropic: whether the differences of a pixel are combined by their norm.
+      weights: how many weights the penalty is multiplied by: 0, 1 (a weight of each
+        pixel), or, unless it is isotropic or summed, one for each stencil.
       in_range: whether the squares of the differences are known to be in the range of
         their dtype.
+      summed: whether the differences of a pixel are one difference in several parts,
+        such as a Laplacian: the penalty is of their sum. Not supported for forward
+        differences: the fast way for them assumes that the derivative by a difference
+        that does not exist, at the border, is 0. Here it is the derivative by the sum,
+        whose other parts may exist.
     """
 
     name: str
     isotropic: bool = False
+    weights: int = 0
     in_range: bool = False
+    summed: bool = False
 
     def __call__(
         self,
         differences: Sequence[Sequence[jax.Array]],
         parameters: Sequence[jax.Array],
     ) -> jax.Array:
-        delta, *masks = parameters
-        components = _components(differences, masks)
+        vectors = _vectors(differences, self.masks(parameters))
         if self.isotropic:
-            return PENALTIES[self.name](components, delta, self.in_range)
-        return functools.reduce(
-            jnp.add,
-            [PENALTIES[self.name]([d], delta, self.in_range) for d in components],
-        )
+            vectors = [[x for vector in vectors for x in vector]]
+        if self.summed:
+            parts = zip(*vectors, strict=True)
+            vectors = [[functools.reduce(jnp.add, part) for part in parts]]
+        values = [self.rho(vector, parameters[0]) for vector in vectors]
+        weights = self.weights_of(parameters)
+        if len(weights) == len(values):
+            values = [w * value for w, value in zip(weights, values, strict=True)]
+            weights = []
+        value = functools.reduce(jnp.add, values)
+        return weights[0] * value if weights else value
+
+    def rho(self, xs: Sequence[jax.Array], delta: jax.Array) -> jax.Array:
+        """The penalty of one vector."""
+        return PENALTIES[self.name](xs, delta, self.in_range)
+
+    def weights_of(self, parameters: Sequence[jax.Array]) -> Sequence[jax.Array]:
+        """The weights among the parameters."""
+        return parameters[1 : 1 + self.weights]
+
+    def masks(self, parameters: Sequence[jax.Array]) -> Sequence[jax.Array]:
+        """The masks among the parameters."""
+        return parameters[1 + self.weights :]
 
     @property
     def has_norms(self) -> bool:
@@ -220,16 +255,22 @@ class Variation:
         return dataclasses.replace(self, in_range=True)
 
 
-def _components(
+def _vectors(
     differences: Sequence[Sequence[jax.Array]], masks: Sequence[jax.Array]
-) -> list[jax.Array]:
-    """The differences of each pixel as one vector; 0 where they are not valid."""
+) -> list[list[jax.Array]]:
+    """For each stencil, the real components of the differences of all images.
+
+    They are 0 where the differences are not valid.
+    """
+    vectors = [
+        [part for d in of_images for part in real_components(d)]
+        for of_images in zip(*differences, strict=True)
+    ]
     if not masks:
-        return [d for of_image in differences for d in of_image]
+        return vectors
     return [
-        jnp.where(mask, d, 0)
-        for of_image in differences
-        for mask, d in zip(masks, of_image, strict=True)
+        [jnp.where(mask, d, 0) for d in vector]
+        for mask, vector in zip(masks, vectors, strict=True)
     ]
 
 
@@ -253,9 +294,10 @@ class Coupled(Variation):
         parameters: Sequence[jax.Array],
     ) -> jax.Array:
         """The weight of each pixel, ρ'(|x|)/|x| of the vector x of its differences."""
-        delta, *masks = parameters
-        components = _components(differences, masks)
-        return _weight(self.name, components, delta, self.in_range)
+        vectors = _vectors(differences, self.masks(parameters))
+        components = [x for vector in vectors for x in vector]
+        weight = _weight(self.name, components, parameters[0], self.in_range)
+        return functools.reduce(jnp.multiply, self.weights_of(parameters), weight)
 
 
 def half_quadratic(
@@ -263,4 +305,5 @@ def half_quadratic(
 ) -> jax.Array:
     """The product of weight and |x|²/2, for the vector x of a pixel's differences."""
     weight, *masks = parameters
-    return weight * (0.5 * squares_of(_components(differences, masks)))
+    vectors = _vectors(differences, masks)
+    return weight * (0.5 * squares_of([x for vector in vectors for x in vector]))

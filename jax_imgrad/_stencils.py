@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar, get_args
 
-from jax_imgrad._kernels import Kernel, Taps, gaussian, kernel_of
+from jax_imgrad._kernels import Kernel, Taps, dilated, gaussian, kernel_of
 from jax_imgrad.typing import Boundary, Operator, Scale
 
 BOUNDARIES: tuple[Boundary, ...] = get_args(Boundary)
@@ -25,11 +25,17 @@ Factor = TypeVar("Factor")
 
 
 class Stencil1D(NamedTuple):
-    """A stencil along one axis, or its transpose."""
+    """A stencil along one axis, or its transpose.
+
+    If `centered`, the taps, which add up to 0, are applied to the differences between
+    the pixels that they read and the pixel at which the output is. That changes nothing
+    but rounding: the output is exactly 0 where all these pixels are equal.
+    """
 
     taps: Taps
     boundary: Boundary
     transposed: bool = False
+    centered: bool = False
 
     @property
     def reach(self) -> tuple[int, int]:
@@ -87,10 +93,10 @@ class AxisSpec(NamedTuple):
 
 
 def gradient(
-    operator: Operator, scale: Scale, specs: Sequence[AxisSpec]
+    operator: Operator, scale: Scale, specs: Sequence[AxisSpec], step: int = 1
 ) -> tuple[SeparableStencil, ...]:
-    """The first derivative along each axis."""
-    kernel = kernel_of(operator, 1, scale)
+    """The first derivative along each axis, with taps that are `step` pixels apart."""
+    kernel = dilated(kernel_of(operator, 1, scale), step, scale)
     return tuple(_derivative(kernel, specs, [i]) for i in range(len(specs)))
 
 
@@ -103,9 +109,77 @@ def second_derivatives(
     return tuple(_derivative(kernel, specs, pair) for pair in pairs)
 
 
-def laplacian(specs: Sequence[AxisSpec]) -> tuple[SeparableStencil, ...]:
-    """The second difference along each axis."""
-    kernel = kernel_of("central", 2, "raw")
+def hessian(
+    specs: Sequence[AxisSpec], step: int = 1, operator: Operator = "forward"
+) -> tuple[SeparableStencil, ...]:
+    """The second derivatives, row by row of the whole matrix: mixed ones occur twice.
+
+    The taps are `step` pixels apart.
+    """
+    kernel = dilated(kernel_of(operator, 2, "derivative"), step)
+    pairs = itertools.product(range(len(specs)), repeat=2)
+    return tuple(_derivative(kernel, specs, sorted(pair)) for pair in pairs)
+
+
+def forward_products(
+    specs: Sequence[AxisSpec], products: Sequence[Sequence[int]]
+) -> tuple[SeparableStencil, ...]:
+    """For each product of one or two axes, the forward differences along all of them.
+
+    The axes are indices into `specs`; one that occurs twice is differentiated twice.
+    """
+    kernel = Kernel(((0, -1), (1, 1)), ((0, 1),), ((0, 1), (1, -2), (2, 1)))
+    return tuple(_derivative(kernel, specs, axes) for axes in products)
+
+
+def later_difference(specs: Sequence[AxisSpec], a: int, b: int) -> SeparableStencil:
+    """The forward difference along a, at the next pixel along b, on a unit grid."""
+    taps: dict[int, Taps] = {b: ((1, 1),)}
+    taps[a] = ((1, -1), (2, 1)) if a == b else ((0, -1), (1, 1))
+    return tuple(
+        (specs[i].axis, Stencil1D(taps[i], specs[i].boundary)) for i in sorted(taps)
+    )
+
+
+class Difference(NamedTuple):
+    """The forward difference `factor * (x[i + 1] - x[i])` along an axis."""
+
+    axis: int
+    boundary: Boundary
+    factor: float
+
+
+def as_differences(
+    stencils: Sequence[SeparableStencil],
+) -> tuple[Difference, ...] | None:
+    """The stencils as forward differences along different axes, in increasing order.
+
+    None if they are not. Only the boundary conditions count for which the border is
+    easy to compute: those that pad with zeros, wrap, or do not pad.
+    """
+    differences = []
+    for factors in stencils:
+        if len(factors) != 1:
+            return None
+        ((axis, (taps, boundary, transposed, _)),) = factors
+        offsets, weights = zip(*taps, strict=True)
+        if (
+            transposed
+            or offsets != (0, 1)
+            or weights[0] != -weights[1]
+            or boundary not in ("interior", "constant", "wrap")
+        ):
+            return None
+        differences.append(Difference(axis, boundary, weights[1]))
+    axes = [difference.axis for difference in differences]
+    return tuple(differences) if axes == sorted({*axes}) else None
+
+
+def laplacian(
+    specs: Sequence[AxisSpec], step: int = 1, scale: Scale = "derivative"
+) -> tuple[SeparableStencil, ...]:
+    """The second difference along each axis, of pixels that are `step` apart."""
+    kernel = dilated(kernel_of("central", 2, "raw"), step, scale)
     return tuple(_derivative(kernel, [spec], [0, 0]) for spec in specs)
 
 
@@ -144,9 +218,27 @@ def _derivative(
 def transpose(stencil: SeparableStencil) -> SeparableStencil:
     """The transpose. The factors commute, so it is the product of their transposes."""
     return tuple(
-        (axis, factor._replace(transposed=not factor.transposed))
+        (axis, factor._replace(transposed=not factor.transposed, centered=False))
         for axis, factor in stencil
     )
+
+
+def centered(stencil: SeparableStencil) -> SeparableStencil:
+    """The same stencil, with its derivatives along an axis centered.
+
+    They are the last factors, which are applied first: the others smooth zeros.
+    """
+    factors = [
+        (axis, factor._replace(centered=_is_derivative(factor.taps)))
+        for axis, factor in stencil
+    ]
+    return tuple(sorted(factors, key=lambda pair: pair[1].centered))
+
+
+def _is_derivative(taps: Taps) -> bool:
+    """Whether the weights add up to 0, but for rounding."""
+    weights = [weight for _, weight in taps]
+    return abs(math.fsum(weights)) < 1e-6 * math.fsum(map(abs, weights))
 
 
 def negative(stencil: SeparableStencil) -> SeparableStencil:
@@ -162,8 +254,8 @@ def indicator(stencil: SeparableStencil) -> SeparableStencil:
     Applied to a mask, it counts how many of the pixels that an output reads are set.
     """
     return tuple(
-        (axis, factor._replace(taps=tuple((offset, 1.0) for offset, _ in factor.taps)))
-        for axis, factor in stencil
+        (axis, Stencil1D(tuple((offset, 1.0) for offset, _ in one.taps), one.boundary))
+        for axis, one in stencil
     )
 
 
@@ -210,3 +302,8 @@ def interior_taps(stencil: SeparableStencil) -> list[tuple[dict[int, int], float
         )
         for taps in itertools.product(*(factor.interior for _, factor in stencil))
     ]
+
+
+def forward(axes: Sequence[int]) -> tuple[SeparableStencil, ...]:
+    """The forward differences along the axes, on a unit grid with an open border."""
+    return gradient("forward", "raw", [AxisSpec(a, "interior", 1.0) for a in axes])

@@ -242,7 +242,11 @@ def _total_variation(
     images = images.astype(dtype)
     delta = jnp.zeros((), jnp.float32)  # which "l1" ignores
     total = functional(
-        Variation("l1"), [images], [delta], axes=_AXES, implementation=implementation
+        Variation("l1"),
+        [images],
+        [delta],
+        stencils=_IMAGE_GRADIENTS,
+        implementation=implementation,
     )
     is_floating = jnp.issubdtype(images.dtype, jnp.floating)
     return total.astype(images.dtype) if is_floating else total

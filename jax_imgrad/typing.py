@@ -19,10 +19,12 @@ __all__ = [
     "Axes",
     "Boundaries",
     "Boundary",
+    "Downsampling",
     "EdgeAwarePenalty",
     "EdgeWeighting",
     "Image",
     "Implementation",
+    "MatchingOperator",
     "MatchingReduction",
     "Number",
     "Numbers",
@@ -30,9 +32,12 @@ __all__ = [
     "Order",
     "Parameter",
     "Penalty",
+    "PixelReduction",
+    "Pooling",
     "Reduction",
     "Scale",
     "Spacing",
+    "Weights",
 ]
 
 Numbers = jax.Array | np.ndarray[Any, np.dtype[Any]]
@@ -86,7 +91,7 @@ Implementation = Literal["xla", "xla_cpu", "pallas_tpu"]
 """The name of a back end. Each is a module of `_backends/`."""
 
 Penalty = Literal["l1", "l2", "huber", "charbonnier"]
-"""A penalty of `losses.total_variation`."""
+"""A penalty of differences, in several losses."""
 
 EdgeAwarePenalty = Literal["l1", "charbonnier"]
 """A penalty of `losses.edge_aware_smoothness`."""
@@ -95,12 +100,35 @@ EdgeWeighting = Literal["exponential", "gaussian"]
 """How the weight in `losses.edge_aware_smoothness` decays at edges of the guide."""
 
 Order = Literal[1, 2]
-"""The order of the differences in `losses.edge_aware_smoothness`."""
+"""The order of the differences in a loss."""
 
-Reduction = Literal["mean", "sum"]
-"""How a loss reduces the penalties of the pixels of one image to a number."""
+Reduction = Literal["mean", "sum", "axis_mean"]
+"""How a loss reduces the penalties of the pixels of one image to a number.
 
-MatchingReduction = Literal["mean", "batch_mean", "sum"]
+`"mean"` divides the sum by the number of valid pixels and channels. `"axis_mean"`
+divides the sum of each axis by its own number of valid differences.
+"""
+
+Pooling = Literal["deviation", "mean"]
+"""How `losses.gradient_magnitude_similarity` reduces the similarity of the pixels."""
+
+PixelReduction = Literal["mean", "sum"]
+"""A reduction of `losses.laplacian_edge`, which takes no differences along axes."""
+
+Weights = Parameter | Sequence[Parameter]
+"""The weights of a loss: numbers or arrays.
+
+One for each pixel, or a sequence with one for each axis. Losses that take several
+differences of a pixel in one penalty take no sequence.
+"""
+
+MatchingOperator = Literal["laplacian"] | Operator
+"""A stencil of `losses.gradient_matching`: that of an operator, or the Laplacian."""
+
+Downsampling = Literal["skip", "mean", "gaussian"]
+"""How `losses.gradient_matching` makes the images of its coarser scales."""
+
+MatchingReduction = Literal["mean", "batch_mean", "sum", "axis_mean"]
 """A reduction of `losses.gradient_matching`, which also has `"batch_mean"`."""
 
 

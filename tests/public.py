@@ -15,6 +15,7 @@ import numpy as np
 import jax_imgrad as jig
 
 WAYS = ("xla", "xla_cpu")
+TAKES_A_TUPLE = {"divergence", "magnitude", "orientation"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Call:
         options = {**self.options, **self.parameters, **options}
 
         def call(*arrays):
-            if self.name == "divergence":
+            if self.name in TAKES_A_TUPLE:
                 arrays = (arrays,)
             return jax.tree.leaves(function(*arrays, **options))
 
@@ -85,6 +86,9 @@ CALLS = [
     stencil("gradient_orientation", degree=0),
     stencil("gradient_orientation", SOBEL, degree=0),
     stencil("structure_tensor", degree=2),
+    Call("absolute", masked=False),
+    Call("magnitude", arrays=2, masked=False),
+    Call("orientation", arrays=2, masked=False, degree=0),
     loss("total_variation", masked=False),
     loss("losses.total_variation"),
     loss("losses.total_variation", {"penalty": "l2"}, degree=2),
@@ -109,10 +113,20 @@ CALLS = [
         {"penalty": "charbonnier", "channel_coupling": True},
         parameters={"delta": 0.7},
     ),
+    loss(
+        "losses.total_variation",
+        {"boundary": "wrap", "spacing": (2.0, 0.5), "weights": (0.5, 2.0)},
+    ),
+    loss("losses.total_variation", {"order": 2, "isotropic": True, "weights": 0.5}),
     pair("losses.gradient_difference"),
     pair("losses.gradient_difference", {"alpha": 1.5}, degree=None),
     pair("losses.gradient_difference", {"alpha": 2}, degree=2),
     pair("losses.gradient_matching"),
+    pair(
+        "losses.gradient_matching",
+        {"operator": "laplacian", "downsample": "gaussian", "penalty": "charbonnier"},
+        parameters={"delta": 0.7},
+    ),
     pair("losses.edge_aware_smoothness", parameters={"edge_weight": 0.7}, degree=None),
     pair(
         "losses.edge_aware_smoothness",
@@ -126,7 +140,20 @@ CALLS = [
         parameters={"edge_weight": 0.7, "delta": 0.3},
         degree=None,
     ),
-    Call("losses.laplacian_edge", arrays=2, parameters={"delta": 0.7}),
+    pair(
+        "losses.edge_aware_smoothness",
+        {"order": 2, "mixed": True, "boundary": "wrap", "spacing": (2, 0.5)},
+        parameters={"edge_weight": 0.7, "weights": 0.6},
+        degree=None,
+    ),
+    loss("losses.bending_energy", degree=2),
+    pair(
+        "losses.gradient_magnitude_similarity",
+        parameters={"constant": 0.7},
+        degree=None,
+    ),
+    pair("losses.gradient_magnitude_similarity", {"pooling": "mean"}, degree=None),
+    Call("losses.laplacian_edge", arrays=2, parameters={"delta": 0.7, "weights": 0.6}),
     Call("losses.scale_and_shift", arrays=2, degree=None),
 ]
 

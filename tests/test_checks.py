@@ -267,13 +267,17 @@ def with_option(option):
     )
 
 
+# Arguments that are a tuple of arrays, in the functions of `public.TAKES_A_TUPLE`.
+TUPLES = {"gradients", "parts"}
+
+
 def refuses(error, words, name, shape=(2, 4, 4, 3), instead=None, **options):
     """Asserts that a function refuses these options, or the arrays in `instead`."""
     given = dict.fromkeys(ARRAYS[name], np.ones(shape, "float32")) | (instead or {})
-    if "gradients" in given:
+    for key in TUPLES & {*given}:
         axes = options.get("axes", (-3, -2))
         count = len(axes) if isinstance(axes, tuple) and len(axes) else 2
-        given["gradients"] = (given["gradients"],) * count
+        given[key] = (given[key],) * count
     with pytest.raises(error, match=words):
         PUBLIC[name](*given.values(), **options)
 
@@ -286,7 +290,7 @@ def refuses(error, words, name, shape=(2, 4, 4, 3), instead=None, **options):
 )
 def test_each_array_must_be_numeric(name, key, what):
     value, _ = NOT_IMAGES[what]
-    of_pair = r"\[0\]" if key == "gradients" else ""
+    of_pair = r"\[0\]" if key in TUPLES else ""
     fact = {
         "float8": "got float8_e4m3fn",
         "text": "got 'cat.png'",
@@ -354,10 +358,15 @@ def test_the_smallest_gaussian():
 @with_option("boundary")
 @pytest.mark.parametrize("axis", [0, 1])
 def test_reflect_needs_two_pixels(name, axis):
-    shape = (1, 4) if axis == 0 else (4, 1)
+    sizes = (1, 4) if axis == 0 else (4, 1)
+    is_loss = name.startswith("losses.")
+    before, after = ((3,), (2,)) if is_loss else ((), ())  # the batch, the channels
+    first = len(before)
+    axes, shape, axis = (first, first + 1), (*before, *sizes, *after), first + axis
     words = rf"at least 2 pixels along axis {axis} .*{re.escape(str(shape))}"
     options = {"operator": "central"} if "operator" in PARAMETERS[name] else {}
-    options |= {"axes": (0, 1), "boundary": "reflect"}
+    options |= {"scales": 1} if "scales" in PARAMETERS[name] else {}
+    options |= {"axes": axes, "boundary": "reflect"}
     refuses(ValueError, words, name, shape, **options)
 
 
@@ -365,8 +374,12 @@ def test_reflect_needs_two_pixels(name, axis):
 
 OPTIONS = {name for parameters in PARAMETERS.values() for name in parameters}
 ARRAYS_OR_NUMBERS = {"delta", "edge_weight"}
-NUMBERS_ALONE = {"alpha", "scales", "sigma", "spacing"}
-BOOLS = {"isotropic", "channel_coupling", "mean_normalized"}
+NUMBERS_ALONE = {"alpha", "scales", "sigma", "spacing", "step"}
+BOOLS = {
+    *("isotropic", "channel_coupling", "mean_normalized", "subtract_delta"),
+    *("downsampled", "mixed"),
+}
+SINGLE_NUMBERS = {"constant"}  # which may be traced
 NAMES = {
     *(
         "boundary",
@@ -377,13 +390,14 @@ NAMES = {
         "order",
         "scale",
     ),
-    *("implementation", "dtype"),
+    *("implementation", "dtype", "downsample", "pooling"),
 }
 
 
 def test_every_option_is_of_one_kind():
     arrays = {key for keys in ARRAYS.values() for key in keys}
-    kinds = ARRAYS_OR_NUMBERS | NUMBERS_ALONE | BOOLS | NAMES | {"axes", "where"}
+    kinds = ARRAYS_OR_NUMBERS | NUMBERS_ALONE | BOOLS | NAMES | SINGLE_NUMBERS
+    kinds |= {"axes", "where", "weights"}
     assert OPTIONS - arrays == kinds
 
 
@@ -500,6 +514,139 @@ def test_gradients_may_be_any_sequence():
         np.testing.assert_array_equal(jig.divergence(sequence), expected)
 
 
+PIXELS = np.ones((1, 2, 3, 1), "float32")
+TV, GMS = "losses.total_variation", "losses.gradient_magnitude_similarity"
+MATCHING, LAPLACIAN = "losses.gradient_matching", "losses.laplacian_edge"
+AXES_TOGETHER = (
+    "since each penalty is then of the differences along all axes together; use "
+    "reduction='mean'"
+)
+WEIGHT = "weights must be a number of at least 0, or an array of such numbers, got"
+DELTA = "delta must be a positive number, or an array of such numbers"
+ONE_ARRAY = "pass one array, with the weight of each pixel"
+NOT_ONE = "since each penalty is then not of one difference along one axis"
+PARTLY_NAN = np.where(np.arange(3) == 1, np.nan, PIXELS[..., 0])[..., None]
+NUMBERS = {  # the function, its options, and the whole message
+    "axis_mean, isotropic": (
+        TV,
+        {"reduction": "axis_mean", "isotropic": True},
+        f"reduction must not be 'axis_mean' with isotropic=True, {AXES_TOGETHER}",
+    ),
+    "axis_mean of a Laplacian": (
+        MATCHING,
+        {"reduction": "axis_mean", "operator": "laplacian"},
+        f"reduction must not be 'axis_mean' with operator='laplacian', {AXES_TOGETHER}",
+    ),
+    "an array of constants": (
+        GMS,
+        {"constant": np.ones(3)},
+        "constant must be one positive number, got an array of shape (3,)",
+    ),
+    "a list of constants": (
+        GMS,
+        {"constant": [1.0]},
+        "constant must be one positive number, got [1.0]",
+    ),
+    "weights by axis, coupled": (
+        TV,
+        {"weights": (1.0, 1.0), "channel_coupling": True},
+        f"weights must be one array with channel_coupling=True, {NOT_ONE}, got a "
+        f"sequence of 2; {ONE_ARRAY}",
+    ),
+    "weights by axis, order 2": (
+        TV,
+        {"weights": (1.0, 1.0), "order": 2},
+        f"weights must be one array with order=2, {NOT_ONE}, got a sequence of 2; "
+        f"{ONE_ARRAY}",
+    ),
+    "weights by axis, without axes": (
+        LAPLACIAN,
+        {"weights": (1.0, 1.0)},
+        "weights must be one array, since this loss takes one weight for each pixel, "
+        f"got a sequence of 2; {ONE_ARRAY}",
+    ),
+    "three weights": (
+        TV,
+        {"weights": (1.0, 1.0, 1.0)},
+        "weights must be one array, or a sequence with one for each of the axes, got a "
+        f"sequence of 3; {ONE_ARRAY}, or 2 arrays in the order of axes",
+    ),
+    "mask as weights": (
+        TV,
+        {"weights": PIXELS > 0},
+        f"{WEIGHT} an array of bool; a mask is passed as where",
+    ),
+    "complex weights": (
+        TV,
+        {"weights": PIXELS * 1j},
+        f"{WEIGHT} an array of complex64; pass weights.real or abs(weights)",
+    ),
+    "masked weights": (
+        TV,
+        {"weights": (1.0, np.ma.masked_less(PIXELS, 2))},
+        "weights[1] must be an array without a mask, got a masked array; pass "
+        "numpy.ma.getdata(weights[1])",
+    ),
+    "negative weights": (
+        TV,
+        {"weights": jnp.array([-0.3, 0.5, 1])[:, None]},
+        f"{WEIGHT} an array with a smallest value of -0.3",
+    ),
+    "a weight of NaN": (
+        TV,
+        {"weights": PARTLY_NAN},
+        f"{WEIGHT} an array with a NaN; pass where= for pixels without a weight",
+    ),
+    "infinite weights": (
+        TV,
+        {"weights": PIXELS * np.inf},
+        f"{WEIGHT} an array with an infinite value",
+    ),
+    "large weights": (
+        TV,
+        {"weights": np.full(3, 1e300)[:, None]},
+        f"{WEIGHT} an array with a value that float32 does not hold",
+    ),
+    "a delta of 0": (
+        TV,
+        {"penalty": "huber", "delta": np.arange(3.0)[:, None]},
+        f"{DELTA} (1.2e-38 or more in float32), got an array with a smallest value of "
+        "0",
+    ),
+    "a delta of NaN": (
+        TV,
+        {"penalty": "huber", "delta": PARTLY_NAN},
+        f"{DELTA} (1.2e-38 or more in float32), got an array with a NaN",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "options", "sentence"), NUMBERS.values(), ids=NUMBERS)
+def test_numbers_and_arrays_of_losses(name, options, sentence):
+    given = [PIXELS] * len(ARRAYS[name])
+    with pytest.raises((TypeError, ValueError), match=whole(sentence)):
+        PUBLIC[name](*given, **options)
+
+
+def test_weights_of_invalid_pixels_are_not_checked():
+    """Not even for NaNs with `jax.debug_nans`, also by the weights."""
+    valid = ~np.isnan(PARTLY_NAN)
+
+    def loss(weights):
+        return jig.losses.total_variation(PIXELS, weights=weights, where=valid).sum()
+
+    with jax.debug_nans(True):
+        slope = jax.grad(loss)(jnp.asarray(PARTLY_NAN, "float32"))
+    assert np.isfinite(slope).all()
+
+
+def test_an_empty_tuple_of_parts():
+    words = "parts must be a tuple of one or more arrays, such as (dy, dx), got an "
+    for empty, kind in [((), "tuple"), ([], "list")]:
+        with pytest.raises(TypeError, match=whole(f"{words}empty {kind}")):
+            jig.magnitude(empty)
+
+
 # Names of earlier versions.
 
 
@@ -528,6 +675,9 @@ def test_the_error_for_boundary_zero_distinguishes_zero_padding(name):
 
 @with_option("delta")
 def test_the_error_for_the_old_name_of_delta(name):
+    if "scale" in PARAMETERS[name]:  # of the operator
+        refuses(ValueError, "^scale must be one of ", name, scale=1.0)
+        return
     *_, plain = name.split(".")
     words = f"^{plain} has no option scale; it is delta$"
     refuses(TypeError, words, name, scale=1.0)
@@ -549,6 +699,7 @@ LOSS_PARAMETERS = [
         "delta",
         {"penalty": "charbonnier", "channel_coupling": True},
     ),
+    ("losses.gradient_matching", "delta", {"penalty": "huber"}),
     ("losses.laplacian_edge", "delta", {}),
     ("losses.edge_aware_smoothness", "delta", {"penalty": "charbonnier"}),
     (
@@ -577,7 +728,7 @@ def test_parameters_must_be_positive_real_numbers(name, option, options):
     given = {"name": name, "shape": (2, 4, 4, 3), **options}
     bad = [-1, np.nan, np.inf, "1", [1.0], True, 1e39, np.full(1, -1.0)]
     bad += [] if option == "edge_weight" else [0, 1e-46]  # the latter is 0 in float32
-    bad += [] if name.endswith("total_variation") else [None]  # its default is None
+    bad += [] if PARAMETERS[name][option].default is None else [None]
     for value in bad:
         refuses(ValueError, f"^{option} must be a", **given, **{option: value})
     refuses(ValueError, f"^{option} must be .*, got -1$", **given, **{option: -1})

@@ -27,7 +27,10 @@ PUBLIC = {
 MODULES = {"jig": jig, "losses": jig.losses, "typing": jig.typing}
 
 # Functions with a single implementation, which use no back end.
-WITHOUT_IMPLEMENTATION = {"losses.laplacian_edge", "losses.scale_and_shift"}
+WITHOUT_IMPLEMENTATION = {
+    *("losses.laplacian_edge", "losses.scale_and_shift"),
+    *("absolute", "magnitude", "orientation"),
+}
 
 # From the lowest layer to the highest. A module imports only from lower layers than its
 # own. A folder counts as one module, except that each back end counts separately.
@@ -250,17 +253,22 @@ def test_every_public_function_is_in_all_of_one_module():
 
 def test_public_names():
     assert sorted(PUBLIC) == [
+        "absolute",
         "divergence",
         "gradient_magnitude",
         "gradient_orientation",
         "image_gradients",
         "laplacian",
+        "losses.bending_energy",
         "losses.edge_aware_smoothness",
         "losses.gradient_difference",
+        "losses.gradient_magnitude_similarity",
         "losses.gradient_matching",
         "losses.laplacian_edge",
         "losses.scale_and_shift",
         "losses.total_variation",
+        "magnitude",
+        "orientation",
         "second_derivatives",
         "sobel_edges",
         "spatial_gradient",

@@ -253,3 +253,84 @@ def test_parts_of_a_gradient_are_valid_together():
     np.testing.assert_allclose(magnitude, both * np.hypot(dy, dx), 1e-5, 1e-6)
     angle = jig.gradient_orientation(x, where=valid, **options)
     assert not np.asarray(angle)[~both].any()
+
+
+@pytest.mark.parametrize("x", [IMAGE, VOLUME], ids=["image", "volume"])
+def test_features_of_gradients_are_those_of_their_image(x):
+    options = {"axes": tuple(range(x.ndim)), **OPTIONS}
+    gradient = jig.spatial_gradient(x, **options)
+    for ours, other in [
+        (jig.magnitude(gradient), jig.gradient_magnitude(x, **options)),
+        (jig.orientation([*gradient]), jig.gradient_orientation(x, **options)),
+    ]:
+        assert isinstance(ours, tuple) == isinstance(other, tuple)
+        for one, two in zip(*map(jax.tree.leaves, (ours, other)), strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["bool", "uint8", "int32", "bfloat16", "float16", "float64", "complex64"]
+)
+def test_dtypes_of_features_of_arrays(dtype):
+    with x64_if(dtype):
+        x, y = (jnp.asarray(random_array((3, 4), dtype, seed)) for seed in (0, 1))
+        absolute, magnitude = jig.absolute(x), jig.magnitude((x, y))
+        assert absolute.dtype == jnp.abs(x).dtype
+        np.testing.assert_allclose(absolute, jnp.abs(x), 1e-6)
+        real = {"complex64": "float32"}.get(dtype, dtype)
+        floating = dtype if dtype in ("bfloat16", "float16", "float64") else "float32"
+        assert magnitude.dtype == floating
+        wide = [np.asarray(one).astype("c16") for one in (x, y)]
+        exact = np.sqrt(abs(wide[0]) ** 2 + abs(wide[1]) ** 2)
+        np.testing.assert_allclose(
+            np.asarray(magnitude, "f8"), exact, tolerance(floating)
+        )
+        if dtype in ("bfloat16", "float16"):  # rounded once
+            np.testing.assert_array_equal(magnitude, exact.astype(floating))
+        if real == dtype:
+            angle = jig.orientation((x, y))
+            assert angle.dtype == floating
+            exact = np.arctan2(wide[0].real, wide[1].real)
+            np.testing.assert_allclose(
+                np.asarray(angle, "f8"), exact, tolerance(floating), tolerance(floating)
+            )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+def test_absolute_values_have_the_derivative_0_at_0(dtype):
+    x = jnp.array([-2, 0, 3, 1e30, -1e-30], dtype)
+    total = lambda x: jig.absolute(x).sum()  # noqa: E731
+    np.testing.assert_allclose(jax.grad(total)(x), [-1, 0, 1, 1, -1], 1e-6)
+    squared = jax.hessian(lambda x: (jig.absolute(x) ** 2).sum())(x.real[:3])
+    # By the chain rule with |0|' = 0, that of |x|² at 0 is 0.
+    np.testing.assert_array_equal(squared, np.diag([2.0, 0, 2]))
+
+
+def test_features_of_zero_vectors_have_the_derivative_0():
+    parts = tuple(jnp.array([0.0, size]) for size in (3.0, 4.0, 12.0))
+    by_parts = jax.grad(lambda parts: jig.magnitude(parts).sum())(parts)
+    np.testing.assert_allclose(by_parts, np.outer([3, 4, 12], [0, 1 / 13]), 1e-6)
+    for count in (2, 3):
+
+        def turned(parts):
+            return sum(a.sum() for a in jax.tree.leaves(jig.orientation(parts)))
+
+        first = jax.grad(turned)(parts[:count])
+        second = jax.hessian(turned)(parts[:count])
+        assert not any(part[0] for part in first)
+        assert np.isfinite(jax.tree.leaves(second)).all()
+
+
+def test_parts_must_be_arrays_of_one_kind():
+    with pytest.raises(ValueError, match="parts must be two or more for an angle"):
+        jig.orientation((IMAGE,))
+    with pytest.raises(TypeError, match=r"parts\[0\] must be real, got complex64"):
+        jig.orientation((IMAGE + 1j, IMAGE + 1j))
+    for function in (jig.magnitude, jig.orientation):
+        with pytest.raises(ValueError, match="parts must be arrays of equal shape"):
+            function((IMAGE, IMAGE[1:]))
+        with pytest.raises(ValueError, match="parts must be arrays of equal shape"):
+            function((IMAGE, IMAGE.astype("float16")))
+        for none in ((), None, 3.0, {}):
+            with pytest.raises(TypeError, match="parts must be a tuple of one or more"):
+                function(none)

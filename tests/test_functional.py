@@ -15,6 +15,7 @@ from jax.test_util import check_grads
 from jax_imgrad._functional import functional
 from jax_imgrad._norms import absolute
 from jax_imgrad._penalties import PENALTIES, Coupled, Variation
+from jax_imgrad._stencils import forward
 
 # Rows of less than 128 numbers are joined; rows of 192 are not.
 CASES = [
@@ -51,7 +52,7 @@ def tv(image, scale=1.0, name="l1", isotropic=False, axes=(1, 2), implementation
         Variation(name, isotropic),
         [image],
         [jnp.asarray(scale, jnp.float32)],
-        axes=axes,
+        stencils=forward(axes),
         implementation=implementation,
     )
 
@@ -65,7 +66,7 @@ def edges(differences, parameters):
 
 def two_images(p, t, weight, implementation=None):
     return functional(
-        edges, [p, t], [weight], axes=(1, 2), implementation=implementation
+        edges, [p, t], [weight], stencils=forward((1, 2)), implementation=implementation
     )
 
 
@@ -193,7 +194,7 @@ def test_finite_differences(implementation):
             Variation("charbonnier"),
             [image],
             [scale],
-            axes=(1, 2),
+            stencils=forward((1, 2)),
             implementation=implementation,
         )
 
@@ -399,7 +400,7 @@ def coupled(image, scale, *masks, name="l1", axes=(1, 2), implementation=None):
         Coupled(name),
         [image],
         [jnp.asarray(scale, jnp.float32), *masks],
-        axes=axes,
+        stencils=forward(axes),
         implementation=implementation,
     )
 
@@ -411,7 +412,7 @@ def apart(image, scale, *masks, name="l1", axes=(1, 2)):
         Variation(name, True),
         channels,
         [jnp.asarray(scale, jnp.float32), *(mask[..., 0] for mask in masks)],
-        axes=axes,
+        stencils=forward(axes),
         implementation="xla",
     )
 
@@ -524,7 +525,7 @@ def test_nan_behind_a_mask(shape, implementation):
             Variation("l1"),
             [image],
             [jnp.float32(0), *map(jnp.asarray, masks)],
-            axes=(1, 2),
+            stencils=forward((1, 2)),
             implementation=implementation,
         ).sum()
 
@@ -641,7 +642,7 @@ def test_no_flux_crosses_the_border(shape):
             slopes,
             [image],
             [jnp.asarray(weight)],
-            axes=(1, 2, 3),
+            stencils=forward((1, 2, 3)),
             implementation="xla",
         ).sum()
 

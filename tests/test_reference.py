@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from cases import mesh_of
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from public import TAKES_A_TUPLE
 from test_conventions import PUBLIC
 from test_sharding import collectives
 
@@ -78,7 +79,7 @@ def arrays(name, seed=0):
 
 def call(name, *given, **options):
     """The results of a function, as a list."""
-    given = (given,) if name == "divergence" else given
+    given = (given,) if name in TAKES_A_TUPLE else given
     return jax.tree.leaves(PUBLIC[name](*given, **options))
 
 
@@ -157,7 +158,7 @@ def test_order_of_the_results(name):
 # What the table says of which arguments a loss is 0.
 ZERO_FOR = {
     "a constant image": lambda image: [0 * image + 0.3],
-    "a constant field": lambda field, guide: [0 * field + 0.3, guide],
+    "a constant field": lambda field, *guide: [0 * field + 0.3, *guide],
     "equal images": lambda p, t: [p, p],
     "images that differ by a constant": lambda p, t: [p, p + 1],
 }
@@ -178,7 +179,7 @@ def test_scales_of_operators(name):
     image = jnp.broadcast_to(jnp.arange(13.0)[:, None], (1, 13, 13, 1))
     if "x²/2" in row:
         image = image**2 / 2
-    given = [0 * image, image] if name == "divergence" else [image]
+    given = [0 * image, image] if name in TAKES_A_TUPLE else [image]
     center = call(name, *given)[-1][0, 6, 6, 0].reshape(-1)[-1]
     (expected,) = re.findall(r"gives `(\d)`", row)
     np.testing.assert_allclose(center, int(expected), rtol=1e-5)
@@ -192,7 +193,9 @@ def test_scales_of_losses(name):
     multiplied = 1 if re.search("a field|predictions multiplied", row) else len(before)
     after = [4 * one for one in before[:multiplied]] + before[multiplied:]
     options = {"delta": 4e-3} if "images and `delta`" in row else {}
-    factor = 1 / 4 if "divide s" in row else 4
+    factor = 1 / 4 if "divide s" in row else 16 if "the loss by `c²`" in row else 4
+    if "`constant` by c² do not change" in row:
+        options, factor = {"constant": 16 * 170 / 255**2}, 1
     close(call(name, *after, **options)[:1], [factor * call(name, *before)[0]])
 
 
@@ -218,7 +221,7 @@ def means(absolute):
     return absolute.mean((-3, -2, -1)).sum(0)
 
 
-# Functions with a fixed boundary condition, by way of one with a choice.
+# Functions with a fixed boundary condition, and losses, by way of an operator.
 FIXED = {
     "image_gradients": lambda b, x: differences(x, b),
     "sobel_edges": lambda b, x: [
@@ -236,8 +239,9 @@ FIXED = {
 
 
 @functions(FIXED.__contains__)
-def test_fixed_boundaries(name):
-    (boundary,) = in_quotes(conventions(name)["boundary"])
+def test_fixed_and_default_boundaries(name):
+    boundary, *others = in_quotes(conventions(name)["boundary"])
+    assert bool(others) == ("boundary" in OPTIONS[name])
     given = arrays(name)
     close(call(name, *given), FIXED[name](boundary, *given))
 
@@ -299,6 +303,8 @@ def test_derivatives_at_zero(name):
         close(call(name, *both), [2 * a - b for a, b in parts])
         return
     constant = jnp.full_like(first, 0.3)
+    if "0 at 0" in row:
+        constant, others = 0 * first, [0 * other for other in others]
     if "equal images" in row:
         others = [constant]
     elif "residual" in row:
@@ -312,8 +318,8 @@ def test_reductions(name):
     row = conventions(name)["reduction"]
     if "reduction" in OPTIONS[name]:
         annotation = str(OPTIONS[name]["reduction"].annotation)
-        default, *others = get_args(getattr(jig.typing, annotation))
-        assert default == OPTIONS[name]["reduction"].default
+        default = OPTIONS[name]["reduction"].default
+        others = [r for r in get_args(getattr(jig.typing, annotation)) if r != default]
         assert in_quotes(row) == [default, *others]
         assert row.startswith(f'`reduction="{default}"`: ')
     else:

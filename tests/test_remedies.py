@@ -90,6 +90,15 @@ def test_gradients_in_one_array():
     check(jig.divergence, {"gradients": pair}, steps, expected, axes=(0, 1))
 
 
+@pytest.mark.parametrize("function", [jig.magnitude, jig.orientation])
+@pytest.mark.parametrize("axis", [0, -1])
+def test_parts_in_one_array(function, axis):
+    stack = np.stack([GRAY, GRAY**2], axis)
+    moved = "jax.numpy.moveaxis(parts, -1, 0)"
+    steps = [["tuple(parts)" if axis == 0 else f"tuple({moved})"]]
+    check(function, {"parts": stack}, steps, function((GRAY, GRAY**2)))
+
+
 def test_axes_of_operators():
     def of(image):
         return jig.laplacian(image[..., None])[..., 0]
@@ -128,7 +137,12 @@ def test_ranks_of_losses_of_one_image(name):
     check(loss, {"image": signal}, [["image[None, :, None]", "axes=1"]], expected)
 
 
-PAIRS = [losses.gradient_difference, losses.gradient_matching, losses.laplacian_edge]
+PAIRS = [
+    losses.gradient_difference,
+    losses.gradient_magnitude_similarity,
+    losses.gradient_matching,
+    losses.laplacian_edge,
+]
 
 
 @pytest.mark.parametrize("loss", PAIRS)
@@ -254,9 +268,11 @@ def test_arrays_of_other_kinds():
         plain = bytes_ if dtype == "uint16" else COLORS
         rtol = 0.2 if "float8" in str(strange.dtype) else 1e-6  # which has 4 bits
         np.testing.assert_allclose(tv(converted), tv(plain), rtol)
-    with pytest.raises(TypeError, match=r"image must be real.*image\.real or abs"):
-        tv(COLORS + 1j)
-    tv((COLORS + 1j).real), tv(abs(COLORS + 1j))
+    words = r"predictions must be real.*predictions\.real or abs"
+    with pytest.raises(TypeError, match=words):
+        losses.gradient_difference(COLORS + 1j, COLORS)
+    for real in ((COLORS + 1j).real, abs(COLORS + 1j)):
+        losses.gradient_difference(real, COLORS)
 
 
 ELSEWHERE = {
@@ -341,6 +357,12 @@ def test_options_that_messages_name():
     row, numbers = GRAY[:1], [0.1, 0.5, 2.0]
     gradient = functools.partial(jig.spatial_gradient, axes=(0, 1))
     huber = functools.partial(losses.total_variation, penalty="huber")
+
+    def matching(image, operator="laplacian", **options):
+        targets = 0 * image
+        return losses.gradient_matching(image, targets, operator=operator, **options)
+
+    sobel = functools.partial(matching, operator="sobel")
     cases = [
         (gradient, pixels, {"scale": "raw"}, {"dtype": "float32"}),
         (gradient, pixels.astype("uint64"), {"scale": "raw"}, {"dtype": "float32"}),
@@ -354,6 +376,9 @@ def test_options_that_messages_name():
         (gradient, row, {"boundary": "reflect"}, {"boundary": "symmetric"}),
         (gradient, GRAY, {"implementation": "pallas_tpu"}, {"implementation": None}),
         (huber, COLORS, {"delta": numbers}, {"delta": np.asarray(numbers)}),
+        (matching, COLORS, {"reduction": "axis_mean"}, {"reduction": "mean"}),
+        (matching, COLORS, {"weights": [1.0, 2.0]}, {"weights": np.ones(3)}),
+        (sobel, COLORS[:, :4], {"boundary": "reflect"}, {"boundary": "edge"}),
     ]
     words = [
         "or pass dtype='float32' if the function has that option",
@@ -363,6 +388,9 @@ def test_options_that_messages_name():
         "use boundary='edge' or boundary='symmetric'",
         "use implementation=None",
         "pass numpy.asarray(delta)",
+        "use reduction='mean'",
+        "pass one array, with the weight of each pixel",
+        "use boundary='edge' or boundary='symmetric'",
     ]
     for (function, image, options, other), told in zip(cases, words, strict=True):
         errors = (TypeError, ValueError, NotImplementedError)

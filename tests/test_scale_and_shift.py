@@ -26,15 +26,21 @@ def mask(shape=SHAPE):
     return valid
 
 
-def fitted(predictions, targets, where=None):
+def fitted(predictions, targets, where=None, weights=None):
     """NumPy's least squares for each image; two arrays `[B]`."""
     where = np.ones(predictions.shape, bool) if where is None else where
+    weights = np.ones(predictions.shape) if weights is None else weights
     found = []
-    for p, t, valid in zip(predictions, targets, where, strict=True):
-        columns = np.stack([p[valid], np.ones(valid.sum())], -1).astype("float64")
-        solution = np.linalg.lstsq(columns, t[valid].astype("float64"))[0]
-        found.append(solution if valid.any() else [0, 0])
+    for p, t, w, valid in zip(predictions, targets, weights, where, strict=True):
+        root = np.sqrt(w[valid].astype("float64"))
+        columns = np.stack([root * p[valid], root], -1)
+        solution = np.linalg.lstsq(columns, root * t[valid])[0]
+        found.append(solution if root.any() else [0, 0])
     return np.transpose(found)
+
+
+def positive(shape=SHAPE):
+    return np.random.default_rng(3).uniform(0.2, 3, shape)
 
 
 def close(ours, expected, tolerance=1e-5):
@@ -47,6 +53,48 @@ def test_values(where):
     ours = losses.scale_and_shift(*pair(), where=where)
     assert [one.shape for one in ours] == [(3, 1, 1, 1)] * 2
     close(ours, fitted(*pair(), where))
+
+
+@pytest.mark.parametrize("where", [None, mask()], ids=["all", "masked"])
+def test_weighted_values(where):
+    weights = positive().astype("float32")
+    ours = losses.scale_and_shift(*pair(), weights=weights, where=where)
+    close(ours, fitted(*pair(), where, weights))
+    one_row = weights[:1, :, :1, :1]
+    ours = losses.scale_and_shift(*pair(), weights=one_row, where=where)
+    close(ours, fitted(*pair(), where, np.broadcast_to(one_row, SHAPE)))
+
+
+def test_weights_of_one_and_zero():
+    """They change nothing but rounding, and are a mask."""
+    for ones in (1, np.ones(SHAPE, "float32")):
+        close(losses.scale_and_shift(*pair(), weights=ones), fitted(*pair()), 2e-6)
+    p, t = pair()
+    wild = np.where(mask(), p, 1e30)  # a number too large to be squared
+    weights = mask().astype("float32")
+    close(losses.scale_and_shift(wild, t, weights=weights), fitted(p, t, mask()))
+    constant = np.where(mask(), np.float32(0.1), p)
+    scale, _ = losses.scale_and_shift(constant, t, weights=weights)
+    np.testing.assert_array_equal(scale, 0)
+
+
+@pytest.mark.parametrize("factor", [1e-37, 1e37])
+def test_a_common_factor_of_the_weights_cancels(factor):
+    weights = positive()
+    scaled = (factor * weights).astype("float32")
+    close(
+        losses.scale_and_shift(*pair(), weights=scaled), fitted(*pair(), None, weights)
+    )
+
+
+def test_weights_of_zero_have_finite_derivatives():
+    def total(p, t, weights):
+        return sum(
+            jnp.sum(one) for one in losses.scale_and_shift(p, t, weights=weights)
+        )
+
+    for slopes in jax.grad(total, (0, 1, 2))(*pair(), np.zeros(SHAPE, "float32")):
+        np.testing.assert_array_equal(slopes, 0)
 
 
 @pytest.mark.parametrize("shape", [(2, 9), (2, 4, 5), (2, 3, 4, 5, 2), (1, 1, 2, 1)])
@@ -108,20 +156,27 @@ def aligned_error(predictions, targets, where=None):
 
 
 @pytest.mark.parametrize("where", [None, mask()], ids=["all", "masked"])
-def test_derivatives(where):
+@pytest.mark.parametrize("weighted", [False, True])
+def test_derivatives(where, weighted):
+    """In both images, and in the weights alone."""
     with jax.enable_x64(True):
         given, by = pair(dtype="float64"), pair(dtype="float64")[::-1]
+        if weighted:
+            given, by = [*given, positive()], [0, 0, by[0]]
 
         def along(step):
             return [g + step * b for g, b in zip(given, by, strict=True)]
 
         def ours(step):
-            found = losses.scale_and_shift(*along(step), where=where)
+            p, t, *w = along(step)
+            weights = {"weights": w[0]} if w else {}
+            found = losses.scale_and_shift(p, t, where=where, **weights)
             return jnp.stack([one.reshape(-1) for one in found])
 
         zero = jnp.float64(0)
         derivatives = jax.jacrev(ours)(zero), jax.jacfwd(ours)(zero)
-    up, down = (fitted(*along(step), where) for step in (1e-6, -1e-6))
+    moved = [along(step) for step in (1e-6, -1e-6)]
+    up, down = (fitted(p, t, where, *w) for p, t, *w in moved)
     for derivative in derivatives:
         close(derivative, (up - down) / 2e-6, 1e-6)
 

@@ -53,6 +53,10 @@ def features(image: typing.Image, sigma: typing.Number) -> jax.Array:
     angle = jig.gradient_orientation(image)
     elevation, azimuth = jig.gradient_orientation(image, axes=(1, 2, 3))
     jyy, jyx, jxx = jig.structure_tensor(image, sigma=sigma, boundary="reflect")
+    dy, dx = jig.spatial_gradient(image)
+    length: jax.Array = jig.magnitude((dy, dx)) + jig.magnitude([dy])
+    turned = jig.orientation((dy, dx)) * jig.absolute(image) + jig.absolute(np.ones(3))
+    magnitude += length * turned
     total = jnp.cos(angle) * magnitude + elevation * azimuth + jyy * jxx - jyx**2
     return total.sum()
 
@@ -75,10 +79,20 @@ def all_losses(
     penalty: typing.EdgeAwarePenalty = "charbonnier"
     weighting: typing.EdgeWeighting = "gaussian"
     reduction: typing.MatchingReduction = "batch_mean"
+    laplacian: typing.MatchingOperator = "laplacian"
+    downsample: typing.Downsampling = "gaussian"
+    confidences: typing.Weights = [1.0, np.ones((8, 1))]
+    pooling: typing.Pooling = "mean"
+    of_pixels: typing.PixelReduction = "mean"
     terms = (
-        losses.gradient_difference(aligned, targets, alpha=2),
+        losses.gradient_difference(aligned, targets, alpha=2, weights=confidences),
         losses.gradient_matching(aligned, targets, scales=1, reduction=reduction),
-        losses.laplacian_edge(predictions, targets, delta=np.float32(0.1)),
+        losses.gradient_matching(
+            aligned, targets, operator=laplacian, downsample=downsample, step=2
+        ),
+        losses.bending_energy(predictions, step=2, spacing=(1.0, np.float32(2))),
+        losses.gradient_magnitude_similarity(predictions, targets, pooling=pooling),
+        losses.laplacian_edge(predictions, targets, delta=0.1, reduction=of_pixels),
         losses.edge_aware_smoothness(
             predictions,
             targets,
@@ -105,5 +119,5 @@ if __name__ == "__main__":
     pixels = np.arange(2 * 6 * 8 * 3, dtype=np.uint8).reshape(2, 6, 8, 3)
     image = jnp.sin(pixels)
     print(jig.__version__, operators(image, pixels), derivatives(image).shape)
-    print(features(image, 1), all_losses(image, 2 * image, [1, 1, 0.5, 0.1]))
+    print(features(image, 1), all_losses(image, 2 * image, [1, 1, 1, 0.5, 0.1, 1, 1]))
     print(slope_of_one_loss(image).shape)

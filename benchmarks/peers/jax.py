@@ -53,8 +53,11 @@ def our_function(name: str, layout: Layout):
         options["axes"] = layout.axes
 
     def ours(*inputs):
-        given = (inputs,) if work.ours == "divergence" else inputs
-        result = function(*given, **options)
+        count = len(inputs) - len(work.keywords)
+        named = dict(zip(work.keywords, inputs[count:], strict=True))
+        is_tuple = work.ours in ("divergence", "magnitude", "orientation")
+        given = (inputs,) if is_tuple else inputs[:count]
+        result = function(*given, **options, **named)
         loss = work.ours.endswith("total_variation") or "axes" in options
         return result.mean() if loss else result
 

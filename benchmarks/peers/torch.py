@@ -53,6 +53,9 @@ OWN = {
             kornia.filters.sobel, normalized=False, eps=0.0
         ),
         "total_variation": lambda x: kornia.losses.total_variation(x).sum(-1).mean(),
+        "variation, axis_mean": lambda x: kornia.losses.total_variation(
+            x, reduction="mean"
+        ).mean(),
         "edge_aware_smoothness": kornia.losses.inverse_depth_smoothness_loss,
     },
     "torchmetrics": {

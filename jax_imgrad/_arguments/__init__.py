@@ -11,6 +11,7 @@ from jax_imgrad._arguments.arrays import as_array as as_array
 from jax_imgrad._arguments.arrays import as_axes as as_axes
 from jax_imgrad._arguments.arrays import as_fields as as_fields
 from jax_imgrad._arguments.arrays import as_mask as as_mask
+from jax_imgrad._arguments.arrays import as_parts as as_parts
 from jax_imgrad._arguments.arrays import as_real_images as as_real_images
 from jax_imgrad._arguments.arrays import check_guide as check_guide
 from jax_imgrad._arguments.arrays import check_has_batch as check_has_batch
@@ -18,16 +19,27 @@ from jax_imgrad._arguments.arrays import check_image_rank as check_image_rank
 from jax_imgrad._arguments.arrays import check_real as check_real
 from jax_imgrad._arguments.arrays import difference_dtype as difference_dtype
 from jax_imgrad._arguments.old_names import renamed as renamed
+from jax_imgrad._arguments.options import as_delta as as_delta
 from jax_imgrad._arguments.options import as_integer_between as as_integer_between
 from jax_imgrad._arguments.options import as_number_of_at_least as as_number_of_at_least
 from jax_imgrad._arguments.options import as_parameter as as_parameter
+from jax_imgrad._arguments.options import as_weights as as_weights
+from jax_imgrad._arguments.options import check_axis_mean as check_axis_mean
 from jax_imgrad._arguments.options import check_bool as check_bool
 from jax_imgrad._arguments.options import check_implementation as check_implementation
+from jax_imgrad._arguments.options import check_mean_normalized as check_mean_normalized
+from jax_imgrad._arguments.options import check_mixed as check_mixed
 from jax_imgrad._arguments.options import check_option as check_option
+from jax_imgrad._arguments.options import check_subtract_delta as check_subtract_delta
 from jax_imgrad._arguments.stencils import as_sigma as as_sigma
 from jax_imgrad._arguments.stencils import axis_specs as axis_specs
 from jax_imgrad._arguments.stencils import check_reflection as check_reflection
+from jax_imgrad._arguments.stencils import check_stencils as check_stencils
 from jax_imgrad._arguments.stencils import divergence_dtype as divergence_dtype
 from jax_imgrad._arguments.stencils import float_dtype as float_dtype
+from jax_imgrad._arguments.stencils import loss_axis_specs as loss_axis_specs
+from jax_imgrad._arguments.stencils import (
+    matching_operator_and_scale as matching_operator_and_scale,
+)
 from jax_imgrad._arguments.stencils import operator_and_scale as operator_and_scale
 from jax_imgrad._arguments.stencils import result_dtype as result_dtype

@@ -53,7 +53,8 @@ def _as_any_array(name: str, value: Any) -> jax.Array:
             "example with numpy.asarray(PIL.Image.open(path))"
         )
     if isinstance(value, np.ma.MaskedArray):
-        is_option = name in ("where", "delta", "edge_weight")
+        options = ("where", "weights", "delta", "edge_weight", "constant")
+        is_option = name.partition("[")[0] in options  # also weights[0]
         where = f", and where=~numpy.ma.getmaskarray({name})"
         raise TypeError(
             f"{name} must be an array without a mask, got a masked array; pass "
@@ -161,6 +162,22 @@ def as_fields(name: str, value: Any, axes: Any) -> list[jax.Array]:
         raise TypeError(
             f"{name} must be a tuple with one array per axis, as spatial_gradient "
             f"returns it, for axes={axes}, got {got}"
+        )
+    return as_parts(name, value)
+
+
+def as_parts(name: str, value: Any) -> list[jax.Array]:
+    """Returns a sequence of one or more arrays of equal shape and dtype."""
+    if not isinstance(value, Sequence) or len(value) == 0:
+        got = type(value).__name__
+        if isinstance(value, Sequence):
+            got = f"an empty {got}"
+        if getattr(value, "ndim", 0):
+            last = f"tuple(jax.numpy.moveaxis({name}, -1, 0))"
+            got += f"; for parts along the first axis, pass tuple({name}); "
+            got += f"for parts along the last axis, pass {last}"
+        raise TypeError(
+            f"{name} must be a tuple of one or more arrays, such as (dy, dx), got {got}"
         )
     arrays = [as_array(f"{name}[{i}]", part) for i, part in enumerate(value)]
     for array in arrays:

@@ -13,7 +13,7 @@ from jax_imgrad._arguments import arrays, options
 from jax_imgrad._dtypes import accumulator
 from jax_imgrad._kernels import NAMED
 from jax_imgrad._stencils import BOUNDARIES, AxisSpec, SeparableStencil
-from jax_imgrad.typing import Operator, Scale
+from jax_imgrad.typing import MatchingOperator, Operator, Scale
 
 _INTEGERS = ("int8", "int16", "int32", "int64")
 
@@ -60,22 +60,53 @@ def axis_specs(
     return tuple(map(AxisSpec, positive, boundaries, map(float, numbers)))
 
 
+def loss_axis_specs(
+    name: str,
+    array: jax.Array,
+    axes: Any,
+    boundary: Any = "interior",
+    spacing: Any = 1.0,
+    has_channels: bool = False,
+) -> tuple[tuple[AxisSpec, ...], list[int]]:
+    """The axes of a loss with their options, in increasing order.
+
+    Also returns that order: the position of each in the `axes` of the caller.
+    """
+    arrays.as_axes(axes, name, array, has_channels)
+    specs = axis_specs(name, array, axes, boundary, spacing)
+    order = sorted(range(len(specs)), key=specs.__getitem__)
+    return tuple(specs[i] for i in order), order
+
+
 def operator_and_scale(operator: Any, scale: Any) -> tuple[Operator, Scale]:
     """Returns both; raises ValueError if either is not supported."""
+    return cast(tuple[Operator, Scale], _operator_and_scale(operator, scale, NAMED))
+
+
+def matching_operator_and_scale(
+    operator: Any, scale: Any
+) -> tuple[MatchingOperator, Scale]:
+    """The same for a loss that also takes the Laplacian."""
+    return _operator_and_scale(operator, scale, ("laplacian", *NAMED))
+
+
+def _operator_and_scale(
+    operator: Any, scale: Any, named: tuple[str, ...]
+) -> tuple[MatchingOperator, Scale]:
     options.check_option("scale", scale, ("derivative", "raw"))
-    if isinstance(operator, str) and operator in NAMED:
-        return cast(Operator, operator), scale
+    if isinstance(operator, str) and operator in named:
+        return cast(MatchingOperator, operator), scale
     is_sequence = isinstance(operator, tuple | list)
     if is_sequence and len(operator) == 2 and [operator[0]] == ["gaussian"]:
         return (
             "gaussian",
             as_sigma("operator=('gaussian', sigma): sigma", operator[1]),
         ), scale
-    names = ", ".join(map(repr, NAMED))
+    names = ", ".join(map(repr, named))
     word = operator.lower() if isinstance(operator, str) else ""
     raise ValueError(
         f"operator must be one of {names} or ('gaussian', sigma), got {operator!r}"
-        + (f"; write {word!r}" if word in NAMED else "")
+        + (f"; write {word!r}" if word in named else "")
     )
 
 
@@ -91,7 +122,9 @@ def as_sigma(name: str, sigma: Any) -> float:
 
 
 def check_reflection(
-    name: str, array: jax.Array, stencils: tuple[SeparableStencil, ...]
+    name: str,
+    array: jax.Array | jax.ShapeDtypeStruct,
+    stencils: tuple[SeparableStencil, ...],
 ) -> None:
     """Raises ValueError if an axis of one pixel would have to be reflected."""
     for axis, one in {pair for stencil in stencils for pair in stencil}:
@@ -127,6 +160,17 @@ def result_dtype(
         )
     check_taps(stencils, dtype)
     return dtype
+
+
+def check_stencils(
+    name: str,
+    array: jax.Array | jax.ShapeDtypeStruct,
+    stencils: tuple[SeparableStencil, ...],
+    dtype: np.dtype,
+) -> None:
+    """Raises ValueError if the stencils cannot be applied to an image of a loss."""
+    check_reflection(name, array, stencils)
+    check_taps(stencils, dtype)
 
 
 def check_taps(stencils: tuple[SeparableStencil, ...], dtype: np.dtype) -> None:

@@ -4,14 +4,16 @@ Every back end has the operation `stencil`. Those that compute losses also have
 `functional` and `functional_and_gradient`. `xla.py` defines all three.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
 
 from jax_imgrad._backends import xla, xla_cpu
+from jax_imgrad._differences import shift_at_once
 from jax_imgrad._jax import Program
-from jax_imgrad._stencils import Maps
+from jax_imgrad._stencils import Maps, SeparableStencil
 from jax_imgrad._types import PenaltyFunction
 from jax_imgrad.typing import Implementation
 
@@ -40,7 +42,7 @@ class FunctionalOperation(Protocol):
         penalty: PenaltyFunction,
         images: Sequence[jax.Array],
         parameters: Sequence[jax.Array],
-        axes: tuple[int, ...],
+        stencils: tuple[SeparableStencil, ...],
     ) -> jax.Array: ...
 
 
@@ -52,7 +54,7 @@ class GradientOperation(Protocol):
         penalty: PenaltyFunction,
         images: Sequence[jax.Array],
         parameters: Sequence[jax.Array],
-        axes: tuple[int, ...],
+        stencils: tuple[SeparableStencil, ...],
     ) -> tuple[jax.Array, list[jax.Array]]: ...
 
 
@@ -119,7 +121,12 @@ BACKENDS: dict[Implementation, Backend] = {
 }
 
 # The form of "xla" for one device.
-_XLA_ON_ONE_DEVICE = BACKENDS["xla"]._replace(stencil=xla.stencil_on_one_device)
+_XLA_ON_ONE_DEVICE = Backend(
+    xla.why_not,
+    functools.partial(xla.stencil, shift_by=shift_at_once),
+    functools.partial(xla.functional, shift_by=shift_at_once),
+    functools.partial(xla.functional_and_gradient, shift_by=shift_at_once),
+)
 
 
 def check(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +14,11 @@ from jax_imgrad import _arguments
 from jax_imgrad._arguments import renamed
 from jax_imgrad._dtypes import accumulator, float_of
 from jax_imgrad._linear import stencil
-from jax_imgrad._masks import reduced, valid_outputs, valid_residual
+from jax_imgrad._masks import reduced, valid_outputs, valid_residual, without_invalid
 from jax_imgrad._penalties import charbonnier
 from jax_imgrad._platforms import materialize
 from jax_imgrad._stencils import Stencil1D
-from jax_imgrad.typing import Axes, Numbers, Parameter, Reduction
+from jax_imgrad.typing import Axes, Numbers, Parameter, PixelReduction
 
 _TAPS = ((-2, 0.05), (-1, 0.25), (0, 0.4), (1, 0.25), (2, 0.05))
 
@@ -28,9 +29,11 @@ def laplacian_edge(
     targets: Num[Numbers, "B ..."],
     *,
     delta: Parameter = 1e-3,
+    subtract_delta: bool = True,
     axes: Axes = (-3, -2),
+    weights: Parameter | None = None,
     where: Bool[Numbers, "..."] | None = None,
-    reduction: Reduction = "mean",
+    reduction: PixelReduction = "mean",
 ) -> Float[Array, " B"]:
     r"""The Laplacian pyramid edge loss between two images.
 
@@ -47,8 +50,9 @@ def laplacian_edge(
 
     The paper writes :math:`\sqrt{\|\Delta R\|^2 + \epsilon^2}`; its code takes the mean
     of :math:`\sqrt{(\Delta R)_i^2 + \epsilon^2}` over pixels, channels and batch. Here
-    :math:`\epsilon` is subtracted, so that the loss of two equal images is 0. Paper and
-    code add 0.05 times this loss to the same penalty of R, at each of three stages.
+    :math:`\epsilon` is subtracted, so that the loss of two equal images is 0;
+    `subtract_delta=False` gives the value of the code. Paper and code add 0.05 times
+    this loss to the same penalty of R, at each of three stages.
 
     `jax.export` needs an unknown size along the `axes` to be promised to be at least 2:
     `jax.export.symbolic_shape("b, h, w, c", constraints=["h >= 2", "w >= 2"])`.
@@ -59,8 +63,13 @@ def laplacian_edge(
       targets: t, a real array with the shape of `predictions`.
       delta: :math:`\epsilon`, a positive number, or an array that broadcasts to the
         shape of `predictions`. The loss is differentiable with respect to it.
+      subtract_delta: whether to subtract :math:`\epsilon`. The derivative with respect
+        to the images is the same without it.
       axes: the axes along which to smooth and subsample, an integer or a sequence of
         integers.
+      weights: numbers of at least 0 that multiply the penalty of each output, an array
+        that broadcasts to the shape of `predictions`. The loss is differentiable with
+        respect to them. The mean does not divide by them.
       where: mask of the pixels that are valid in both images, bool, broadcast to the
         shape of `predictions`. An output :math:`(\Delta R)_i` is valid if all pixels
         that it depends on are valid: along each axis, those within 4 pixels of i if i
@@ -72,7 +81,8 @@ def laplacian_edge(
 
     Raises:
       ValueError: if the shapes differ, an option has an unsupported value, an axis is
-        out of range or the batch axis, or `where` or `delta` does not broadcast.
+        out of range or the batch axis, `where`, `delta` or `weights` does not
+        broadcast, or a weight is negative.
       TypeError: if `predictions` or `targets` is not an array of real numbers.
 
     Example:
@@ -89,24 +99,35 @@ def laplacian_edge(
       2021, arXiv:2102.02808. P. Burt, E. Adelson, "The Laplacian pyramid as
       a compact image code", IEEE Transactions on Communications 31, 1983.
     """
-    _arguments.check_option("reduction", reduction, ("mean", "sum"))
+    _arguments.check_option("reduction", reduction, get_args(PixelReduction))
+    _arguments.check_subtract_delta(subtract_delta, "charbonnier")
     pair = _arguments.as_real_images(predictions=predictions, targets=targets)
     sorted_axes = _arguments.as_axes(axes, "predictions", pair[0])
     valid = _arguments.as_mask(where, "predictions", pair[0])
     dtype = accumulator(float_of(*(image.dtype for image in pair)))
     shape = pair[0].shape
     parameter = _arguments.as_parameter("delta", delta, dtype, "predictions", shape)
-    return _laplacian_edge(*pair, parameter, valid, sorted_axes, reduction)
+    return _laplacian_edge(
+        *pair,
+        parameter,
+        _arguments.as_weights(weights, dtype, "predictions", shape, valid, None),
+        valid,
+        bool(subtract_delta),
+        sorted_axes,
+        reduction,
+    )
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5))
+@functools.partial(jax.jit, static_argnums=(5, 6, 7))
 def _laplacian_edge(
     predictions: jax.Array,
     targets: jax.Array,
     delta: jax.Array,
+    weights: list[jax.Array],
     valid: jax.Array | None,
+    subtract_delta: bool,
     axes: tuple[int, ...],
-    reduction: Reduction,
+    reduction: PixelReduction,
 ) -> jax.Array:
     # R - G U G R is linear, so it is applied once, to the residual, and not to both
     # images.
@@ -122,11 +143,16 @@ def _laplacian_edge(
     is_even = _is_even(residual, axes)
     subsampled = jnp.where(is_even, 2 ** len(axes) * smooth(residual), 0)
     penalties = charbonnier([residual - smooth(subsampled)], delta)
+    if not subtract_delta:
+        penalties += delta
     if valid is not None:
         # The other pixels of `subsampled` are 0, whatever the mask, and so valid.
         valid_subsampled = valid_outputs(valid, smoothing) | ~is_even
         valid = valid_outputs(valid_subsampled, smoothing)
         penalties = jnp.where(valid, penalties, 0)
+    for weight in weights:
+        weight = jnp.broadcast_to(weight, penalties.shape)
+        penalties = without_invalid(weight, valid) * penalties
     # The barrier keeps XLA for CPU from fusing the penalties into their sum: it does
     # not vectorize the loop that computes them when the loop also reduces them.
     total = materialize(penalties, "cpu").sum(tuple(range(1, penalties.ndim)))

@@ -24,15 +24,17 @@ axis that remains, except the batch, has differences.
   images. For coupled channels, the weight of the flux is stored.
 - A stencil (`_stencils.py`): one loop per result computes the interior. The outputs
   near a border, a small part, are computed separately and written over it.
+- Other stencils than forward differences (`_outputs.py`): their outputs are stored, and
+  so is the flux.
 - Squares that overflow or underflow (`_range.py`): sums assume that none does, and are
   checked; derivatives are computed from rescaled differences.
 
 It is for one device, since slicing rows that are sharded gathers them.
 """
 
-from jax_imgrad._backends.xla_cpu._gradients import (
+from jax_imgrad._backends.xla_cpu._functionals import functional as functional
+from jax_imgrad._backends.xla_cpu._functionals import (
     functional_and_gradient as functional_and_gradient,
 )
 from jax_imgrad._backends.xla_cpu._rows import why_not as why_not
 from jax_imgrad._backends.xla_cpu._stencils import stencil as stencil
-from jax_imgrad._backends.xla_cpu._sums import functional as functional

@@ -11,9 +11,10 @@ are squared without rescaling, and the sum is checked afterwards:
   an error of less than s/δ, since its derivative by S is at most 1/(2δ).
 
 So a sum of N differences has an absolute error of less than N min(sqrt(s), s/δ) from
-underflow. It is accepted if that is less than the machine epsilon times the sum, and
-otherwise computed again by the definition. For a norm alone, "l1", the bound is
-sqrt(s): its unused delta must be 0.
+underflow; if the differences have weights, N is the sum of the weights. The sum is
+accepted if that is less than the machine epsilon times the sum, and otherwise computed
+again by the definition. For a norm alone, "l1", the bound is sqrt(s): its unused delta
+must be 0.
 
 A derivative cannot be checked like that. But it does not change if the differences and
 delta are multiplied by a common factor, see `_penalties.Variation`. So they are
@@ -34,14 +35,19 @@ from jax import lax
 from jax_imgrad._backends import xla
 from jax_imgrad._backends.xla_cpu._rows import one_by_one
 from jax_imgrad._dtypes import upcast
+from jax_imgrad._masks import ratio
 from jax_imgrad._norms import power_of_two_near
 from jax_imgrad._penalties import Variation
+from jax_imgrad._stencils import SeparableStencil
 from jax_imgrad._types import PenaltyFunction
 
 
-def squares_may_leave(penalty: PenaltyFunction) -> TypeGuard[Variation]:
-    """Whether a penalty computes squares that may leave the range of their dtype."""
-    return isinstance(penalty, Variation) and penalty.has_norms
+def is_checked(
+    penalty: PenaltyFunction, images: Sequence[jax.Array]
+) -> TypeGuard[Variation]:
+    """Whether squares may leave their range, and are computed without rescaling."""
+    is_one = len(images) == 1 and not jnp.iscomplexobj(images[0])
+    return is_one and isinstance(penalty, Variation) and penalty.has_norms
 
 
 def exact(
@@ -49,24 +55,24 @@ def exact(
     penalty: PenaltyFunction,
     images: Sequence[jax.Array],
     parameters: Sequence[jax.Array],
-    axes: tuple[int, ...],
+    stencils: tuple[SeparableStencil, ...],
+    weight: jax.Array,
 ) -> jax.Array:
     """The sums `fast`, `[B]`, or those of the definition if a square left its range.
 
-    `fast` was computed without rescaling. The other arguments are those of
-    `functional`.
+    `fast` was computed without rescaling, and `weight` is N as above, for each image.
+    The other arguments are those of `functional`.
     """
     (image,) = images
     delta = parameters[0]
-    terms = image[0].size * len(axes)
     limits = jnp.finfo(fast.dtype)
     root, smallest = 2.0 ** (limits.minexp // 2), float(limits.tiny)
     error = jnp.minimum(root, smallest / _deltas_per_image(delta, len(fast)).min(1))
-    is_exact = jnp.isfinite(fast) & (fast > terms * (error / limits.eps))
+    is_exact = jnp.isfinite(fast) & (fast > weight * (error / limits.eps))
 
     # The definition is needed rarely, so memory matters more than speed: it computes
     # one image at a time.
-    definition = functools.partial(xla.functional, penalty, axes=axes)
+    definition = functools.partial(xla.functional, penalty, stencils=stencils)
     return lax.cond(
         is_exact.all(),
         lambda image: fast,
@@ -75,13 +81,15 @@ def exact(
     )
 
 
-def factor_of_mean(totals: jax.Array, delta: jax.Array, image: jax.Array) -> jax.Array:
+def factor_of_mean(
+    totals: jax.Array, weight: jax.Array, delta: jax.Array, image: jax.Array
+) -> jax.Array:
     """For each image, `[B]`, a power of two that brings its differences near to 1.
 
-    `totals` are the sums of the penalty over each image.
+    `totals` are the sums of the penalty over each image, and `weight` is N as above.
     """
     mean = jnp.maximum(
-        totals / image[0].size, _deltas_per_image(delta, len(totals)).max(1)
+        ratio(totals, weight), _deltas_per_image(delta, len(totals)).max(1)
     )
     # Not finite if a pixel is infinite or the sum overflows. Then the largest finite
     # pixel takes the place of the mean.

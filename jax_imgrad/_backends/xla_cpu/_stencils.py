@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jax_imgrad._backends.xla import stencil_on_one_device, sum_of_stencils
+from jax_imgrad._backends import xla
 from jax_imgrad._backends.xla_cpu._rows import flat_sizes, materialize_rows
 from jax_imgrad._banded import times
 from jax_imgrad._differences import shift_at_once
@@ -37,7 +37,7 @@ def stencil(images: Sequence[jax.Array], maps: Maps, stacked: bool) -> list[jax.
     """
     # With two taps, the definition is as fast, borders included.
     if max(count_taps(entry) for row in maps for entry in row) <= 2:
-        return stencil_on_one_device(images, maps, stacked)
+        return xla.stencil(images, maps, stacked, shift_at_once)
     sums = [[*map(_last_pass, row, images)] for row in maps]
     loops = [sums] if stacked else [[terms] for terms in sums]
     return [_in_one_loop(sums_of_loop, images[0].dtype) for sums_of_loop in loops]
@@ -116,11 +116,14 @@ def _interior(
         return image.reshape(-1, *sizes)[:, *window].astype(accumulated)
 
     def total(terms: Sum) -> jax.Array:
-        taps = [
-            (image, *tap) for factors, image in terms for tap in interior_taps(factors)
-        ]
-        pixels = [read(image, offsets) for image, offsets, _ in taps]
-        weights = [weight for _, _, weight in taps]
+        pixels, weights = [], []
+        for factors, image in terms:
+            # The weights of a product with a centered factor add up to 0 too.
+            is_centered = any(factor.centered for _, factor in factors)
+            for offsets, weight in interior_taps(factors):
+                pixel = read(image, offsets)
+                pixels.append(pixel - read(image, {}) if is_centered else pixel)
+                weights.append(weight)
         return functools.reduce(jnp.add, map(times, pixels, weights)).astype(dtype)
 
     inside = _stack([total(terms) for terms in sums])
@@ -134,7 +137,7 @@ def _with_borders(sums: Sequence[Sum], dtype: np.dtype) -> jax.Array:
     results = []
     for terms in sums:
         stencils, images = zip(*terms, strict=True)
-        total = sum_of_stencils(stencils, images, shift_at_once)
+        total = xla.sum_of_stencils(stencils, images, shift_at_once)
         results.append(total.astype(dtype))
     return _stack(results)
 

@@ -22,10 +22,12 @@ import numpy as np
 from jax import lax
 
 from jax_imgrad._backends import xla
-from jax_imgrad._backends.xla_cpu._range import exact, squares_may_leave
+from jax_imgrad._backends.xla_cpu._range import exact, is_checked
 from jax_imgrad._backends.xla_cpu._rows import flatten_axes
+from jax_imgrad._banded import times
 from jax_imgrad._dtypes import accumulator
-from jax_imgrad._penalties import Coupled
+from jax_imgrad._penalties import Coupled, Variation
+from jax_imgrad._stencils import Difference, SeparableStencil, as_differences
 from jax_imgrad._types import PenaltyFunction
 
 _TERMS = 8  # slices added in one loop; with more, XLA for CPU materializes some
@@ -86,27 +88,67 @@ def functional(
     penalty: PenaltyFunction,
     images: Sequence[jax.Array],
     parameters: Sequence[jax.Array],
-    axes: tuple[int, ...],
+    stencils: tuple[SeparableStencil, ...],
+) -> jax.Array:
+    """The sum of the penalty over the pixels of each image, `[B]`."""
+    differences = as_differences(stencils)
+    assert differences is not None
+    if not is_checked(penalty, images):
+        return _sum_of_penalty(penalty, images, parameters, differences)
+    fast = _sum_of_penalty(penalty.assuming_in_range(), images, parameters, differences)
+    weight = total_weight(penalty, images[0], parameters, differences)
+    return exact(fast, penalty, images, parameters, stencils, weight)
+
+
+def total_weight(
+    penalty: Variation,
+    image: jax.Array,
+    parameters: Sequence[jax.Array],
+    differences: Sequence[Difference],
+) -> jax.Array:
+    """The sum of the weights of all differences, `[B]`, or a number for all images."""
+    size, dtype = image[0].size, accumulator(image.dtype)
+    weights = penalty.weights_of(parameters)
+    if not weights:
+        return jnp.asarray(size * len(differences), dtype)
+    of_pixel = len(differences) // len(weights)  # differences with the same weight
+    totals = [sum_of(lambda w: w, one) if one.ndim else size * one for one in weights]
+    return of_pixel * functools.reduce(jnp.add, totals)
+
+
+def sum_of(function: Callable[[Any], jax.Array], arrays: Any) -> jax.Array:
+    """The sum of a pointwise function of a tree of arrays, over each image, `[B]`.
+
+    The arrays have one shape `[B, ...]`, or are scalars.
+    """
+    leaves, tree = jax.tree.flatten(arrays)
+    flat = [leaf.reshape(len(leaf), -1) if leaf.ndim else leaf for leaf in leaves]
+    windows = _Windows([*map(_window_of, flat)], [], [])
+
+    def values(windows: _Windows) -> jax.Array:
+        return function(tree.unflatten(window.read() for window in windows.pixels))
+
+    return _sum(values, windows, 1)
+
+
+def _sum_of_penalty(
+    penalty: PenaltyFunction,
+    images: Sequence[jax.Array],
+    parameters: Sequence[jax.Array],
+    differences: Sequence[Difference],
 ) -> jax.Array:
     """The sum of the penalty over the pixels of each image, `[B]`."""
     shape = images[0].shape
-    if 0 in shape:
-        return xla.functional(penalty, images, parameters, axes)
     interleaved = 1  # channels that are read side by side
-    original = images, parameters
     if isinstance(penalty, Coupled):
         if shape[-1] <= _MOST_CHANNELS and not any(p.ndim for p in parameters):
             interleaved = shape[-1]
         else:
             images, parameters = xla.channels_of(images[0], parameters)
+    axes = tuple(difference.axis for difference in differences)
     rows = flatten_axes(images, parameters, axes)
-
-    def total(penalty: PenaltyFunction) -> jax.Array:
-        return _sum_in_rows(penalty, *rows, interleaved).reshape(shape[0], -1).sum(1)
-
-    if squares_may_leave(penalty):
-        return exact(total(penalty.assuming_in_range()), penalty, *original, axes)
-    return total(penalty)
+    sums = _sum_in_rows(penalty, *rows, differences, interleaved)
+    return sums.reshape(shape[0], -1).sum(1)
 
 
 def _sum_in_rows(
@@ -114,6 +156,7 @@ def _sum_in_rows(
     images: Sequence[jax.Array],
     parameters: Sequence[jax.Array],
     strides: Sequence[int],
+    differences: Sequence[Difference],
     channels: int,
 ) -> jax.Array:
     """The sum of the penalty over each of the flattened images `[B', ...]`, `[B']`.
@@ -121,6 +164,7 @@ def _sum_in_rows(
     `channels` is the number of coupled channels that are read side by side, or 1.
     """
     dtype = accumulator(images[0].dtype)
+    values = functools.partial(_values, penalty, differences, dtype)
     total = jnp.zeros(images[0].shape[0], dtype).real
     for has_next in itertools.product((True, False), repeat=len(strides)):
         window = functools.partial(
@@ -130,27 +174,43 @@ def _sum_in_rows(
         pixels = [window(image, channel=channel) for image, channel in read]
         nexts = [
             [
-                window(image, channel=channel, next_along=axis) if exists else None
-                for axis, exists in enumerate(has_next, start=1)
+                window(image, channel=channel, next_along=axis)
+                if exists or difference.boundary == "wrap"
+                else None
+                for axis, (exists, difference) in enumerate(
+                    zip(has_next, differences, strict=True), start=1
+                )
             ]
             for image, channel in read
         ]
         windows = _Windows(pixels, nexts, [*map(window, parameters)])
         if 0 not in pixels[0].shape:
-            total += _sum(functools.partial(_values, penalty, dtype), windows, channels)
+            total += _sum(values, windows, channels)
     return total
 
 
-def _values(penalty: PenaltyFunction, dtype: np.dtype, windows: _Windows) -> jax.Array:
+def _values(
+    penalty: PenaltyFunction,
+    differences: Sequence[Difference],
+    dtype: np.dtype,
+    windows: _Windows,
+) -> jax.Array:
     """The penalty of the pixels in the windows."""
-    differences = []
+
+    def value(pixel: jax.Array, following: _Window | None, difference: Difference):
+        if following is not None:
+            one = following.read().astype(dtype) - pixel
+        else:
+            one = -pixel if difference.boundary == "constant" else jnp.zeros_like(pixel)
+        return times(one, difference.factor)
+
+    of_images = []
     for window, nexts in zip(windows.pixels, windows.nexts, strict=True):
         pixel = window.read().astype(dtype)
-        zero = jnp.zeros_like(pixel)
-        differences.append(
-            [zero if n is None else n.read().astype(dtype) - pixel for n in nexts]
+        of_images.append(
+            [value(pixel, *pair) for pair in zip(nexts, differences, strict=True)]
         )
-    return penalty(differences, [parameter.read() for parameter in windows.parameters])
+    return penalty(of_images, [parameter.read() for parameter in windows.parameters])
 
 
 def _sum(
@@ -199,6 +259,11 @@ def _sum(
     return total + _sum(values, cut(done, shape[axis]), every)
 
 
+def _window_of(array: jax.Array) -> _Window:
+    """The window of all of an array."""
+    return _Window(array, tuple(slice(0, size) for size in array.shape))
+
+
 def _window(
     array: jax.Array,
     strides: Sequence[int],
@@ -213,7 +278,7 @@ def _window(
       array: a flattened image or parameter, or a scalar.
       strides: of the axes 1, 2 and so on.
       has_next: for each of those axes, whether the pixels have a next one; otherwise
-        they are the last ones.
+        they are the last ones. The next ones of the last are the first.
       channels: the number of channels that are read side by side, or 1.
       channel: the first number of the window, along the last axis. The windows of all
         channels have the same length, which ends `channels - 1` numbers early. So the
@@ -221,7 +286,7 @@ def _window(
         in between belong to other pixels in some of the windows, and do not count.
       next_along: if not 0, an axis: the window of the next pixels along it instead.
     """
-    window = _Window(array, tuple(slice(0, size) for size in array.shape))
+    window = _window_of(array)
     if not array.ndim:
         return window
     last = len(strides)
@@ -229,7 +294,8 @@ def _window(
         size = array.shape[axis]
         start, stop = (0, size - stride) if exists else (size - stride, size)
         if axis == next_along:
-            start, stop = start + stride, stop + stride
+            start = start + stride if exists else 0  # the next of the last is the first
+            stop = start + (size - stride if exists else stride)
         if axis == last:
             start, stop = start + channel, stop + channel - (channels - 1)
         window = window.cut(axis, start, stop)
