@@ -1,9 +1,10 @@
-"""Values and derivatives equal those of kornia and torchmetrics, also at ties.
+"""Values and derivatives equal those of other libraries, also at ties.
 
 The tests compare with recorded answers, and with the libraries themselves where they
 are installed.
 """
 
+import functools
 import importlib.util
 
 import jax
@@ -26,9 +27,57 @@ def total_variation_of_channels(image, _):
     return [jnp.stack([jig.total_variation(channel) for channel in channels], -1)]
 
 
+def mean_variation_of_channels(image, _):
+    along = {"axes": (1, 2), "reduction": "axis_mean"}
+    of_each = jax.vmap(functools.partial(losses.total_variation, **along), -1, -1)
+    return [of_each(image)]
+
+
 def edges(image, other):
     """Theirs does not subtract delta."""
-    return [(losses.laplacian_edge(image, other) + 1e-3).mean()]
+    loss = losses.laplacian_edge(image, other, delta=1e-3, subtract_delta=False)
+    return [loss.mean()]
+
+
+def gmsd(image, other):
+    """Of RGB images, that of the luminance."""
+    pair = [x @ LUMINANCE / record.RANGE for x in (image, other)]
+    return [losses.gradient_magnitude_similarity(*pair)]
+
+
+def gmsd_of_gray(image, other):
+    pair = [x[..., :1] / record.RANGE for x in (image, other)]
+    return [losses.gradient_magnitude_similarity(*pair)]
+
+
+def variation_sums(penalty, image, _):
+    return [losses.total_variation(image, penalty=penalty, reduction="sum")]
+
+
+def weighted_variation(image, weights):
+    loss = losses.total_variation(image, weights=weights, reduction="sum")
+    return [loss.sum()]
+
+
+def monai(loss, dimensions, normalize, image, _):
+    """MONAI leaves out the pixels at the border, in the mean, too."""
+    u = record.displacement(image, dimensions)
+    axes = tuple(range(1, dimensions + 1))
+    sizes = np.array(u.shape[1:-1], "float32")
+    inner = np.pad(np.ones(u.shape[1:-1], "float32")[(slice(2, None),) * dimensions], 1)
+    options = {"axes": axes, "weights": (inner / inner.mean())[..., None]}
+    if normalize:
+        u, options["spacing"] = u / np.broadcast_to(sizes, u.shape), 1 / sizes
+    return [loss(u, operator="central", **options).mean()]
+
+
+def diffusion(u, **options):
+    options |= {"scales": 1, "penalty": "l2"}
+    return losses.gradient_matching(u, jnp.zeros_like(u), **options)
+
+
+LUMINANCE = np.float32([[0.299], [0.587], [0.114]])
+MONAI = {"DiffusionLoss": diffusion, "BendingEnergyLoss": losses.bending_energy}
 
 
 OURS = {
@@ -37,7 +86,18 @@ OURS = {
     "kornia charbonnier_loss": lambda image, other: [charbonnier([image - other], 1.0)],
     "torchmetrics total_variation": lambda image, _: [jig.total_variation(image)],
     "torchmetrics image_gradients": lambda image, _: jig.image_gradients(image),
+    "kornia total_variation, mean": mean_variation_of_channels,
     "torch laplacian_edge": edges,
+    "torch weighted total variation": weighted_variation,
+    "piq gmsd": gmsd,
+    "piq gmsd, gray": gmsd_of_gray,
+    "piq total_variation, l1": functools.partial(variation_sums, "l1"),
+    "piq total_variation, l2_squared": functools.partial(variation_sums, "l2"),
+    **{
+        f"monai {name}{how}": functools.partial(monai, loss, *options)
+        for name, loss in MONAI.items()
+        for how, options in record.DISPLACEMENTS.items()
+    },
 }
 
 

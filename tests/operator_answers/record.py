@@ -10,13 +10,13 @@ versions.
 """
 
 import ast
-import importlib
 import importlib.util
 import re
 import sys
 from pathlib import Path
 
 import numpy as np
+from peer_answers.record import module
 
 from . import table
 from .rows import LIBRARIES, monai, opencv, scipy
@@ -52,8 +52,7 @@ INSIDE = "*Inside* is all but the first and the last pixel along each axis."
 
 def scope(library):
     """The names in the expressions of a library: its modules and its arrays."""
-    modules = library.modules.items()
-    names = {short: importlib.import_module(module) for short, module in modules}
+    names = {short: module(name) for short, name in library.modules.items()}
     make = eval(library.array, {"np": np, **names})
     return names | {name: make(array) for name, array in table.arrays().items()}
 
@@ -76,7 +75,7 @@ def record(name):
         for i, code in enumerate(asked)
         for target, value in evaluate(code, names).items()
     }
-    version = importlib.import_module(library.package).__version__
+    version = module(library.package).__version__
     version = version.partition("+")[0]  # without the build, as in 2.13.0+cpu
     np.savez_compressed(HERE / f"{name}.npz", version=version, asked=asked, **answers)
     print(f"recorded {len(asked)} rows of {name} {version}")
@@ -106,7 +105,7 @@ def legend(library):
     nodes = [node for each in code for node in ast.walk(ast.parse(each))]
     used = {node.id for node in nodes if isinstance(node, ast.Name)}
     modules = library.modules.items()
-    known = {short: f"`{module}`" for short, module in modules if short != module}
+    known = {short: f"`{name}`" for short, name in modules if short != name}
     known |= table.LEGEND
     text = ", ".join(f"`{name}` is {known[name]}" for name in known if name in used)
     notes = [f"{text}."]

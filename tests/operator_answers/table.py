@@ -43,8 +43,15 @@ LEGEND = {
     "vt": "a batch of volumes `[B, C, D, H, W]`",
     "flow": "a batch of displacements `[B, 2, H, W]`",
     "flow3": "a batch of displacements `[B, 3, D, H, W]`",
-    "h": "`t.shape[-2]`",
-    "w": "`t.shape[-1]`",
+    "h": "the number of rows",
+    "w": "the number of columns",
+    "weight": "weights `[B, 1, H, W]`",
+    "p": "a batch `[B, 3, H, W]` with values from 0 to 1",
+    "q": "another one",
+    "luminance": "`(0.299, 0.587, 0.114)`, `[1, 3, 1, 1]`",
+    "inner": "1 inside and 0 in the first and the last pixel of each axis, `[H, W]`",
+    "inner3": "the same in a volume, `[D, H, W]`",
+    "sizes": "`(h, w)`, `[1, 2, 1, 1]`",
     "sobel_x": "Sobel's 3×3 kernel for each channel `[3, 1, 3, 3]`",
 }
 
@@ -67,11 +74,18 @@ def arrays():
         "ut": rng.integers(0, 256, (2, 3, 4, 5), "uint8"),
         "depth": rng.random((2, 1, 4, 5)),
         "vt": rng.standard_normal((1, 2, 3, 4, 5)),
-        "flow": rng.standard_normal((2, 2, 4, 5)),
+        "flow": rng.standard_normal((2, 2, 4, 8)),  # MONAI divides the sizes in float32
         "flow3": rng.standard_normal((1, 3, 3, 4, 5)),
         "h": np.array(4.0),
-        "w": np.array(5.0),
+        "w": np.array(8.0),
         "sobel_x": np.tile(sobel, (3, 1, 1, 1)),
+        "weight": rng.random((2, 1, 4, 5)),
+        "p": rng.random((2, 3, 7, 8)),
+        "q": rng.random((2, 3, 7, 8)) / 4,
+        "luminance": np.array([0.299, 0.587, 0.114]).reshape(1, 3, 1, 1),
+        "inner": np.pad(np.ones((2, 6)), 1),
+        "inner3": np.pad(np.ones((1, 2, 3)), 1),
+        "sizes": np.array([4.0, 8.0]).reshape(1, 2, 1, 1),
     }
 
 

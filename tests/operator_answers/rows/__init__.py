@@ -3,7 +3,7 @@
 from .monai import MONAI
 from .numpy import NUMPY
 from .opencv import OPENCV
-from .pytorch import KORNIA, TORCH, TORCHMETRICS
+from .pytorch import KORNIA, PIQ, TORCH, TORCHMETRICS
 from .scikit_image import SKIMAGE
 from .scipy import SCIPY
 from .tensorflow import TENSORFLOW
@@ -14,6 +14,7 @@ LIBRARIES = {
     "torch": TORCH,
     "kornia": KORNIA,
     "torchmetrics": TORCHMETRICS,
+    "piq": PIQ,
     "scipy": SCIPY,
     "skimage": SKIMAGE,
     "opencv": OPENCV,

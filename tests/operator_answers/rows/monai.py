@@ -1,6 +1,6 @@
 """MONAI."""
 
-from ..table import CDHW, CHW, RAW, Library, Row, first, second
+from ..table import CDHW, CHW, RAW, Library, Row, first, quoted
 
 # For each boundary condition of ours, the name in MONAI and PyTorch.
 PADDING = {
@@ -40,24 +40,37 @@ def rows():
 
 def loss_rows():
     diffusion, bending = "losses.DiffusionLoss", "losses.BendingEnergyLoss"
-    inside, inside3 = "[..., 1:-1, 1:-1]", "[..., 1:-1, 1:-1, 1:-1]"
+    zeros = {"scales": 1, "operator": "central", "penalty": "l2"}
+    fields = (("flow", CHW, "inner"), ("flow3", CDHW, "inner3"))
+    for field, axes, inner in fields:
+        yield Row(
+            f"{diffusion}()({field})",
+            call("gradient_matching", f"{field}, 0 * {field}", axes, inner, **zeros),
+        )
+    for field, axes, inner in fields:
+        yield Row(
+            f"{bending}()({field})",
+            call("bending_energy", field, axes, inner, operator="central"),
+        )
+    per_size, normalized = "flow / sizes", {"spacing": "(1 / h, 1 / w)"}
+    fields = f"{per_size}, 0 * flow"
     yield Row(
-        f"{diffusion}()(flow)",
-        f"sum(d{inside}**2 for d in {first('flow', 'central', axes=CHW)}).mean()",
+        f"{diffusion}(normalize=True)(flow)",
+        call("gradient_matching", fields, CHW, "inner", **normalized, **zeros),
     )
+    central = {"operator": "central"}
     yield Row(
-        f"{diffusion}()(flow3)",
-        f"sum(d{inside3}**2 for d in {first('flow3', 'central', axes=CDHW)}).mean()",
+        f"{bending}(normalize=True)(flow)",
+        call("bending_energy", per_size, CHW, "inner", **normalized, **central),
     )
-    weighted = "sum(k * d{}**2 for k, d in zip({}, {})).mean()"
-    yield Row(
-        f"{bending}()(flow)",
-        weighted.format(inside, "(1, 2, 1)", second("flow", axes=CHW)),
-    )
-    yield Row(
-        f"{bending}()(flow3)",
-        weighted.format(inside3, "(1, 2, 2, 1, 2, 1)", second("flow3", axes=CDHW)),
-    )
+
+
+def call(function, arrays, axes, inner, spacing=None, **options):
+    """The mean over the batch of a loss, of the pixels inside the border."""
+    texts = [f"{name}={quoted(value)}" for name, value in options.items()]
+    texts += [f"axes={axes}", *([f"spacing={spacing}"] if spacing else [])]
+    weights = f"weights={inner} / {inner}.mean()"
+    return f"jig.losses.{function}({', '.join([arrays, *texts, weights])}).mean()"
 
 
 MONAI = Library(

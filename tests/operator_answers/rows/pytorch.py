@@ -1,4 +1,4 @@
-"""PyTorch, kornia and torchmetrics, for tensors `[B, C, H, W]`."""
+"""PyTorch, kornia, torchmetrics and piq, for tensors `[B, C, H, W]`."""
 
 from ..table import (
     CDHW,
@@ -18,10 +18,7 @@ DY, DX = "t[:, :, 1:] - t[:, :, :-1]", "t[..., 1:] - t[..., :-1]"
 SUMS = variation("t", CHW, reduction="sum")
 
 
-def means(**options):
-    """The mean over the differences along each axis, added."""
-    along_y, along_x = variation("t", "-2", **options), variation("t", "-1", **options)
-    return f"h / (h - 1) * {along_y} + w / (w - 1) * {along_x}"
+MEANS = variation("t", CHW, reduction="axis_mean")
 
 
 def torch_rows():
@@ -48,12 +45,31 @@ def torch_rows():
         f"F.conv2d({padded}, sobel_x, groups=3)",
         f"{first('t', 'sobel', 'edge', CHW, **RAW)}[1]",
     )
-    for reduction, equal in (("sum", f"{SUMS}.sum()"), ("mean", f"({means()}).mean()")):
-        yield Row(f"({DY}).abs().{reduction}() + ({DX}).abs().{reduction}()", equal)
+    for reduction, equal in (("sum", SUMS), ("mean", MEANS)):
+        yield Row(
+            f"({DY}).abs().{reduction}() + ({DX}).abs().{reduction}()",
+            f"{equal}.{reduction}()",
+        )
     yield Row(
         f"({DY}).square().mean() + ({DX}).square().mean()",
-        f"({means(penalty='l2')}).mean()",
+        f"{variation('t', CHW, penalty='l2', reduction='axis_mean')}.mean()",
     )
+    smooth = 'F.smooth_l1_loss({}, {}, reduction="sum")'
+    along_y = smooth.format("t[:, :, 1:]", "t[:, :, :-1]")
+    along_x = smooth.format("t[..., 1:]", "t[..., :-1]")
+    yield Row(
+        f"{along_y} + {along_x}",
+        f"{variation('t', CHW, penalty='huber', reduction='sum')}.sum()",
+    )
+    yield Row(
+        f"(weight[:, :, :-1] * ({DY}).abs()).sum() "
+        f"+ (weight[..., :-1] * ({DX}).abs()).sum()",
+        'jig.losses.total_variation(t, axes=(-2, -1), weights=weight, reduction="sum")'
+        ".sum()",
+    )
+    means = " + ".join(f"flow3.diff(dim={i}).square().mean()" for i in (2, 3, 4))
+    grad = variation("flow3", CDHW, penalty="l2", reduction="axis_mean")
+    yield Row(f"({means}) / 3", f"{grad}.mean() / 3")
     yield Row(
         f"torch.hypot(({DY})[..., :-1], ({DX})[:, :, :-1]).sum()",
         f"{magnitude('t', axes=CHW)}[..., :-1, :-1].sum()",
@@ -102,7 +118,17 @@ def kornia_losses():
     yield Row(
         "kornia.losses.total_variation(t)", f"jax.vmap(lambda image: {per_channel})(t)"
     )
-    yield Row('kornia.losses.total_variation(t, reduction="mean").mean(1)', means())
+    yield Row('kornia.losses.total_variation(t, reduction="mean").mean(1)', MEANS)
+    means_per_channel = variation("image", CHW, reduction="axis_mean")
+    yield Row(
+        'kornia.losses.total_variation(t, reduction="mean")',
+        f"jax.vmap(lambda image: {means_per_channel}, 1, 1)(t)",
+    )
+    penalty = variation("t", "-1", penalty="charbonnier", delta=1.0, reduction="sum")
+    yield Row(
+        'kornia.losses.charbonnier_loss(t[..., 1:], t[..., :-1], reduction="sum")',
+        f"{penalty}.sum()",
+    )
     field, guide = "jnp.moveaxis(depth, 1, -1)", "jnp.moveaxis(t, 1, -1)"
     yield Row(
         "kornia.losses.inverse_depth_smoothness_loss(depth, t)",
@@ -125,6 +151,26 @@ def torchmetrics_rows():
     yield Row(f'{total}(t, reduction="none")', SUMS)
 
 
+def piq_rows():
+    gmsd, gray = "jig.losses.gradient_magnitude_similarity", "p[:, :1], q[:, :1]"
+    per_image = f"{gmsd}({gray}, axes={CHW})"
+    yield Row(f'piq.gmsd({gray}, reduction="none")', per_image)
+    yield Row(f"piq.gmsd({gray})", f"{per_image}.mean()")
+    luminances = ", ".join(f"(luminance * {x}).sum(1)" for x in "pq")
+    yield Row('piq.gmsd(p, q, reduction="none")', f"{gmsd}({luminances}, axes={CHW})")
+    gray = "255 * p[:, :1], 255 * q[:, :1]"
+    yield Row(
+        f'piq.gmsd({gray}, data_range=255, reduction="none")',
+        f"{gmsd}({gray}, constant=170.0, axes={CHW})",
+    )
+    total = "piq.total_variation(t, {}norm_type={})".format
+    yield Row(total("", '"l1"'), f"{SUMS}.mean()")
+    yield Row(total('reduction="none", ', '"l1"'), SUMS)
+    squares = variation("t", CHW, penalty="l2", reduction="sum")
+    yield Row(total("", '"l2_squared"'), f"{squares}.mean()")
+    yield Row(total("", '"l2"'), f"jnp.sqrt({squares}).mean()")
+
+
 TORCH = Library(
     "PyTorch",
     "torch",
@@ -145,4 +191,7 @@ TORCHMETRICS = Library(
     {"torchmetrics": "torchmetrics", "torch": "torch"},
     tuple(torchmetrics_rows()),
     "torch.tensor",
+)
+PIQ = Library(
+    "piq", "piq", {"piq": "piq", "torch": "torch"}, tuple(piq_rows()), "torch.tensor"
 )
