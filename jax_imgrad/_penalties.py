@@ -216,9 +216,11 @@ class Variation:
         differences: Sequence[Sequence[jax.Array]],
         parameters: Sequence[jax.Array],
     ) -> jax.Array:
-        vectors = _vectors(differences, self.masks(parameters))
+        masks = self.masks(parameters)
         if self.isotropic:
-            vectors = [[x for vector in vectors for x in vector]]
+            vectors = [_components(differences, masks)]
+        else:
+            vectors = _vectors(differences, masks)
         if self.summed:
             parts = zip(*vectors, strict=True)
             vectors = [[functools.reduce(jnp.add, part) for part in parts]]
@@ -274,6 +276,13 @@ def _vectors(
     ]
 
 
+def _components(
+    differences: Sequence[Sequence[jax.Array]], masks: Sequence[jax.Array]
+) -> list[jax.Array]:
+    """The differences of each pixel as one vector of real components."""
+    return [x for vector in _vectors(differences, masks) for x in vector]
+
+
 @dataclasses.dataclass(frozen=True)
 class Coupled(Variation):
     """The penalty of the norm of all differences of a pixel, over all its channels.
@@ -294,8 +303,7 @@ class Coupled(Variation):
         parameters: Sequence[jax.Array],
     ) -> jax.Array:
         """The weight of each pixel, ρ'(|x|)/|x| of the vector x of its differences."""
-        vectors = _vectors(differences, self.masks(parameters))
-        components = [x for vector in vectors for x in vector]
+        components = _components(differences, self.masks(parameters))
         weight = _weight(self.name, components, parameters[0], self.in_range)
         return functools.reduce(jnp.multiply, self.weights_of(parameters), weight)
 
@@ -305,5 +313,4 @@ def half_quadratic(
 ) -> jax.Array:
     """The product of weight and |x|²/2, for the vector x of a pixel's differences."""
     weight, *masks = parameters
-    vectors = _vectors(differences, masks)
-    return weight * (0.5 * squares_of([x for vector in vectors for x in vector]))
+    return weight * (0.5 * squares_of(_components(differences, masks)))

@@ -302,8 +302,3 @@ def interior_taps(stencil: SeparableStencil) -> list[tuple[dict[int, int], float
         )
         for taps in itertools.product(*(factor.interior for _, factor in stencil))
     ]
-
-
-def forward(axes: Sequence[int]) -> tuple[SeparableStencil, ...]:
-    """The forward differences along the axes, on a unit grid with an open border."""
-    return gradient("forward", "raw", [AxisSpec(a, "interior", 1.0) for a in axes])

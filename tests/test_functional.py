@@ -15,7 +15,7 @@ from jax.test_util import check_grads
 from jax_imgrad._functional import functional
 from jax_imgrad._norms import absolute
 from jax_imgrad._penalties import PENALTIES, Coupled, Variation
-from jax_imgrad._stencils import forward
+from jax_imgrad._stencils import AxisSpec, gradient
 
 # Rows of less than 128 numbers are joined; rows of 192 are not.
 CASES = [
@@ -44,6 +44,11 @@ IMAGE = random_array((2, 5, 6, 3), "float32")
 
 # The tests of the public functions cover the default, None, which picks one of these.
 ways = both = pytest.mark.parametrize("implementation", ["xla", "xla_cpu"])
+
+
+def forward(axes):
+    """The forward differences along the axes, on a unit grid with an open border."""
+    return gradient("forward", "raw", [AxisSpec(a, "interior", 1.0) for a in axes])
 
 
 def tv(image, scale=1.0, name="l1", isotropic=False, axes=(1, 2), implementation=None):

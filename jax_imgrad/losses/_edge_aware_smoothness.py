@@ -29,7 +29,7 @@ from jax_imgrad._norms import absolute, power_of_two_near
 from jax_imgrad._penalties import Variation
 from jax_imgrad._platforms import materialize
 from jax_imgrad._stencils import AxisSpec, SeparableStencil
-from jax_imgrad.losses._variation import reduced_variation
+from jax_imgrad.losses._variation import one_for_each, reduced_variation
 from jax_imgrad.typing import (
     Axes,
     Boundaries,
@@ -274,8 +274,7 @@ def _edge_aware_smoothness(
     (field,) = valid_floats([field], valid)
     weights_of_terms = _exponentials(guide, edge_weight, valid, edge_weighting, terms)
     if weights:
-        # One array is the weight of every axis.
-        of_axes = weights if len(weights) > 1 else weights * field.ndim
+        of_axes = one_for_each(weights, 1 + max(term.axis_index for term in terms))
         of_terms = [of_axes[term.axis_index] for term in terms]
         weights_of_terms = [
             without_invalid(jnp.broadcast_to(weight, field.shape), valid) * exponential

@@ -111,8 +111,13 @@ def _divided(
     shares = [ratio(jnp.ones_like(number), number) for number in numbers]
     if not weights:
         return shares
-    of_each = [*weights] * len(stencils) if len(weights) == 1 else weights
+    of_each = one_for_each(weights, len(stencils))
     return [w * share for w, share in zip(of_each, shares, strict=True)]
+
+
+def one_for_each(weights: Sequence[jax.Array], count: int) -> Sequence[jax.Array]:
+    """The weights, of which a single one is repeated."""
+    return [*weights] * count if len(weights) == 1 else weights
 
 
 def _sum_of_delta(
@@ -129,8 +134,7 @@ def _sum_of_delta(
     # them are 0 because they do not exist.
     masks = [valid] if rho.isotropic else _masks(rho, valid, stencils)
     masks = masks[:1] if rho.summed else masks
-    of_each = [*weights] or [jnp.ones((), delta.dtype)]
-    of_each = of_each * len(masks) if len(of_each) == 1 else of_each
+    of_each = one_for_each(weights or [jnp.ones((), delta.dtype)], len(masks))
     deltas = [
         jnp.where(mask, w * delta, 0) for mask, w in zip(masks, of_each, strict=True)
     ]
