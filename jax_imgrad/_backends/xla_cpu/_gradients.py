@@ -30,7 +30,7 @@ from jax_imgrad._backends.xla_cpu._rows import (
     materialize_rows,
     one_by_one,
 )
-from jax_imgrad._backends.xla_cpu._sums import functional, total_weight
+from jax_imgrad._backends.xla_cpu._sums import sum_and_weight
 from jax_imgrad._banded import times
 from jax_imgrad._differences import shift
 from jax_imgrad._dtypes import derivative_dtype, upcast
@@ -60,11 +60,11 @@ def functional_and_gradient(
             functional_and_gradient, penalty, stencils=stencils
         )
         return one_by_one(function, images, parameters)
-    total = functional(penalty, images, parameters, stencils)
+    total, weight = sum_and_weight(penalty, images, parameters, stencils)
     factor = None
     if is_checked(penalty, images):
+        assert weight is not None
         penalty = penalty.assuming_in_range()
-        weight = total_weight(penalty, images[0], parameters, differences)
         factor = factor_of_mean(total, weight, parameters[0], images[0])
     if isinstance(penalty, Coupled):
         masks = penalty.masks(parameters)

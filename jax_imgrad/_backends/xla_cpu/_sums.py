@@ -91,16 +91,29 @@ def functional(
     stencils: tuple[SeparableStencil, ...],
 ) -> jax.Array:
     """The sum of the penalty over the pixels of each image, `[B]`."""
+    return sum_and_weight(penalty, images, parameters, stencils)[0]
+
+
+def sum_and_weight(
+    penalty: PenaltyFunction,
+    images: Sequence[jax.Array],
+    parameters: Sequence[jax.Array],
+    stencils: tuple[SeparableStencil, ...],
+) -> tuple[jax.Array, jax.Array | None]:
+    """The same sum, and the sum of the weights that its check needs, if it is checked.
+
+    The stencils are forward differences.
+    """
     differences = as_differences(stencils)
     assert differences is not None
     if not is_checked(penalty, images):
-        return _sum_of_penalty(penalty, images, parameters, differences)
+        return _sum_of_penalty(penalty, images, parameters, differences), None
     fast = _sum_of_penalty(penalty.assuming_in_range(), images, parameters, differences)
-    weight = total_weight(penalty, images[0], parameters, differences)
-    return exact(fast, penalty, images, parameters, stencils, weight)
+    weight = _total_weight(penalty, images[0], parameters, differences)
+    return exact(fast, penalty, images, parameters, stencils, weight), weight
 
 
-def total_weight(
+def _total_weight(
     penalty: Variation,
     image: jax.Array,
     parameters: Sequence[jax.Array],
