@@ -73,6 +73,7 @@ llms_txt_code_files = [
     "+:../jax_imgrad/_tf_image.py",
     "+:../jax_imgrad/_derivatives.py",
     "+:../jax_imgrad/_features.py",
+    "+:../jax_imgrad/_structure_tensor.py",
     "+:../jax_imgrad/losses/_*.py",
 ]
 

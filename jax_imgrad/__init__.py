@@ -21,8 +21,8 @@ from jax_imgrad._features import (
     gradient_orientation,
     magnitude,
     orientation,
-    structure_tensor,
 )
+from jax_imgrad._structure_tensor import structure_tensor
 from jax_imgrad._tf_image import image_gradients, sobel_edges, total_variation
 
 __version__ = "0.1.0"

@@ -12,20 +12,13 @@ these options, which :func:`spatial_gradient` documents in full:
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Shaped
 
 from jax_imgrad import _arguments, _stencils
-from jax_imgrad._dtypes import accumulator
-from jax_imgrad._linear import stencil
-from jax_imgrad._masks import valid_outputs, without_invalid
-from jax_imgrad._stencils import SeparableStencil, negative, transpose
+from jax_imgrad._operators import apply_divergence, apply_stencils, apply_sum
 from jax_imgrad.typing import (
     Axes,
     Boundaries,
@@ -138,7 +131,7 @@ def spatial_gradient(
     kernel = _arguments.operator_and_scale(operator, scale)
     stencils = _stencils.gradient(*kernel, specs)
     result_dtype = _arguments.result_dtype("x", array.dtype, dtype, stencils)
-    return derivatives(array, stencils, where, result_dtype, implementation)
+    return apply_stencils(array, stencils, where, result_dtype, implementation)
 
 
 def second_derivatives(
@@ -196,7 +189,7 @@ def second_derivatives(
     kernel = _arguments.operator_and_scale(operator, scale)
     stencils = _stencils.second_derivatives(*kernel, specs)
     result_dtype = _arguments.result_dtype("x", array.dtype, dtype, stencils)
-    return derivatives(array, stencils, where, result_dtype, implementation)
+    return apply_stencils(array, stencils, where, result_dtype, implementation)
 
 
 def laplacian(
@@ -250,7 +243,7 @@ def laplacian(
     result_dtype = _arguments.result_dtype("x", array.dtype, dtype, stencils)
     valid = _arguments.as_mask(where, "x", array)
     _arguments.check_implementation(implementation)
-    return _sum_of_derivatives(array, valid, stencils, result_dtype, implementation)
+    return apply_sum(array, valid, stencils, result_dtype, implementation)
 
 
 def divergence(
@@ -323,78 +316,4 @@ def divergence(
     _arguments.check_reflection(name, first, stencils)
     valid = _arguments.as_mask(where, name, first)
     _arguments.check_implementation(implementation)
-    return _divergence(fields, valid, stencils, result_dtype, implementation)
-
-
-def derivatives(
-    array: jax.Array,
-    stencils: tuple[SeparableStencil, ...],
-    where: jax.Array | np.ndarray | None,
-    dtype: np.dtype,
-    implementation: Implementation | None,
-    *,
-    jointly: bool = False,
-) -> tuple[jax.Array, ...]:
-    """Applies each stencil to an array, after the checks that all callers need.
-
-    With `jointly`, the results are 0 wherever the output of any stencil is invalid.
-    """
-    _arguments.check_reflection("x", array, stencils)
-    valid = _arguments.as_mask(where, "x", array)
-    _arguments.check_implementation(implementation)
-    return _derivatives(array, valid, stencils, dtype, implementation, jointly)
-
-
-@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5))
-def _derivatives(
-    array: jax.Array,
-    valid: jax.Array | None,
-    stencils: tuple[SeparableStencil, ...],
-    dtype: np.dtype,
-    implementation: Implementation | None,
-    jointly: bool,
-) -> tuple[jax.Array, ...]:
-    image = without_invalid(array, valid).astype(dtype)
-    maps = tuple((separable,) for separable in stencils)
-    results = stencil([image], maps, implementation)
-    if valid is None:
-        return tuple(results)
-    masks = [valid_outputs(valid, separable) for separable in stencils]
-    if jointly:
-        masks = [functools.reduce(jnp.logical_and, masks)] * len(masks)
-    return tuple(jnp.where(m, r, 0) for m, r in zip(masks, results, strict=True))
-
-
-@functools.partial(jax.jit, static_argnums=(2, 3, 4))
-def _sum_of_derivatives(
-    array: jax.Array,
-    valid: jax.Array | None,
-    stencils: tuple[SeparableStencil, ...],
-    dtype: np.dtype,
-    implementation: Implementation | None,
-) -> jax.Array:
-    # Upcast before the image is used several times: JAX adds the cotangents of the uses
-    # in this dtype.
-    image = without_invalid(array, valid).astype(accumulator(dtype))
-    (total,) = stencil([image] * len(stencils), (stencils,), implementation)
-    total = total.astype(dtype)
-    if valid is None:
-        return total
-    masks = [valid_outputs(valid, separable) for separable in stencils]
-    return jnp.where(functools.reduce(jnp.logical_and, masks), total, 0)
-
-
-@functools.partial(jax.jit, static_argnums=(2, 3, 4))
-def _divergence(
-    fields: list[jax.Array],
-    valid: jax.Array | None,
-    stencils: tuple[SeparableStencil, ...],
-    dtype: np.dtype,
-    implementation: Implementation | None,
-) -> jax.Array:
-    if valid is not None:
-        masks = [valid_outputs(valid, separable) for separable in stencils]
-        fields = list(map(without_invalid, fields, masks))
-    maps = (tuple(negative(transpose(separable)) for separable in stencils),)
-    (result,) = stencil([f.astype(dtype) for f in fields], maps, implementation)
-    return without_invalid(result, valid)
+    return apply_divergence(fields, valid, stencils, result_dtype, implementation)

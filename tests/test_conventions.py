@@ -43,8 +43,8 @@ LAYERS = [
     {"_backends.xla_cpu", "_backends.pallas_tpu"},
     {"_backends"},
     {"_linear", "_functional"},
-    {"_tf_image", "_derivatives", "losses"},
-    {"_features"},
+    {"_operators"},
+    {"_tf_image", "_derivatives", "_features", "_structure_tensor", "losses"},
     {"__init__"},
 ]
 
