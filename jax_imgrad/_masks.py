@@ -17,6 +17,7 @@ from jax_imgrad._banded import apply
 from jax_imgrad._differences import has_next, next_pixel, shift_along, zero_margin
 from jax_imgrad._dtypes import accumulator, float_of
 from jax_imgrad._jax import jit_is_disabled
+from jax_imgrad._replicated import before_shift
 from jax_imgrad._stencils import SeparableStencil, as_differences, indicator
 from jax_imgrad.typing import Reduction
 
@@ -69,6 +70,7 @@ def valid_differences(
     differences = as_differences(stencils)
     if differences is None:
         return [_valid_and_existing(valid, separable) for separable in stencils]
+    valid = before_shift(valid)
     masks = []
     for axis, boundary, _ in differences:
         valid_next = next_pixel(valid, axis, boundary == "wrap")
@@ -104,7 +106,7 @@ def valid_outputs(valid: jax.Array, stencil: SeparableStencil) -> jax.Array:
     The stencil with all weights 1 counts the invalid pixels that an output reads, by
     way of the boundary condition too; an output with a count of 0 is valid.
     """
-    invalid = (~valid).astype(jnp.float32)
+    invalid = (~before_shift(valid)).astype(jnp.float32)
     return apply(indicator(stencil), invalid, shift_along) == 0
 
 

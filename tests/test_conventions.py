@@ -36,7 +36,7 @@ WITHOUT_IMPLEMENTATION = {
 # own. A folder counts as one module, except that each back end counts separately.
 LAYERS = [
     {"typing", "_jax", "_types", "_dtypes", "_platforms", "_norms", "_differences"},
-    {"_kernels", "_penalties"},
+    {"_kernels", "_penalties", "_replicated"},
     {"_stencils"},
     {"_banded", "_arguments"},
     {"_masks", "_backends.xla"},

@@ -97,6 +97,29 @@ def test_sharding_and_shard_map(call):
 
 
 @each_function
+def test_a_replicated_array_beside_one_that_is_sharded_by_rows(call):
+    """With automatic sharding, XLA would drop the shift of a replicated argument."""
+    given, takes = arrays(call, (1, 8, 5, 2)), {}
+    if call.masked:
+        takes["where"] = given[0] > 2
+
+    def results(given, takes, by):
+        value, slopes = jax.value_and_grad(lambda g: call.weighted(g, **takes))(given)
+        # What is added is sharded by rows, and so is the result.
+        operators = [r + by for r in call.function(**takes)(*given) if r.ndim == 4]
+        return value, slopes, operators
+
+    expected = jax.jit(results)(given, takes, given[0])
+    mesh = mesh_of(AxisType.Auto, x=4)
+    rows, replicated = (NamedSharding(mesh, spec) for spec in (P(None, "x"), P()))
+    leaves, structure = jax.tree.flatten((given, takes, given[0]))
+    for sharded in {0, len(leaves) - 1}:
+        shardings = [rows if i == sharded else replicated for i in range(len(leaves))]
+        placed = jax.tree.unflatten(structure, map(jax.device_put, leaves, shardings))
+        close(jax.jit(results)(*placed), expected)
+
+
+@each_function
 def test_export(call):
     function = call.function()
     image = jax.ShapeDtypeStruct(

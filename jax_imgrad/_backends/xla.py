@@ -29,6 +29,7 @@ from jax_imgrad._differences import (
 from jax_imgrad._dtypes import accumulator, derivative_dtype, upcast
 from jax_imgrad._penalties import Coupled, half_quadratic
 from jax_imgrad._platforms import materialize
+from jax_imgrad._replicated import before_shift
 from jax_imgrad._stencils import (
     Difference,
     Maps,
@@ -52,6 +53,7 @@ def stencil(
 ) -> list[jax.Array]:
     """For each row of `maps`, the sum of its stencils applied to the images."""
     dtype = images[0].dtype
+    images = [before_shift(image) for image in images]
     results = [sum_of_stencils(row, images, shift_by).astype(dtype) for row in maps]
     return [jnp.stack(results, axis=-1)] if stacked else results
 
@@ -76,6 +78,7 @@ def functional(
     shift_by: Shift = shift_along,
 ) -> jax.Array:
     """The sum of the penalty over the pixels of each image, `[B]`."""
+    images = [before_shift(image) for image in images]
     if isinstance(penalty, Coupled):
         images, parameters = channels_of(images[0], parameters)
     return _sum(penalty(_outputs(images, stencils, shift_by), parameters))
@@ -111,6 +114,8 @@ def functional_and_gradient(
     axis, the entering flux is computed again, from the differences of the previous
     pixel. To shift the leaving flux instead, XLA would have to store it.
     """
+    images = [before_shift(image) for image in images]
+    parameters = [before_shift(parameter) for parameter in parameters]
     if isinstance(penalty, Coupled):
         return _of_coupled_channels(penalty, images[0], parameters, stencils, shift_by)
     differences = as_differences(stencils)

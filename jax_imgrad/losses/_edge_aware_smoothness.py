@@ -28,6 +28,7 @@ from jax_imgrad._masks import Mask, ratio, valid_floats, without_invalid
 from jax_imgrad._norms import absolute, power_of_two_near
 from jax_imgrad._penalties import Variation
 from jax_imgrad._platforms import materialize
+from jax_imgrad._replicated import before_shift
 from jax_imgrad._stencils import AxisSpec, SeparableStencil
 from jax_imgrad.losses._variation import one_for_each, reduced_variation
 from jax_imgrad.typing import (
@@ -354,7 +355,7 @@ def _exponentials(
         guide = without_invalid(guide, valid.any(-1, keepdims=True))
     largest = largest_value(guide.dtype)
     guide = guide.astype(edge_weight.dtype) / largest
-    channels = _split_channels(guide)
+    channels = _split_channels(before_shift(guide))
     lambdas = [edge_weight] * len(channels)
     if edge_weight.ndim:
         lambdas = _split_channels(jnp.broadcast_to(edge_weight, guide.shape))
