@@ -81,6 +81,17 @@ def sobel_edges(xp, layout, image):
     return xp.stack(sobel("reflect", xp, layout, image), -1)
 
 
+def gradient_to_the_border(xp, layout, image):
+    """Central differences, one-sided at the border, as those of `numpy.gradient`."""
+
+    def mean_of_neighbors(axis):
+        each = padded(xp, difference(image, axis), axis, 1, 1, "edge")
+        after, before = (part(each, axis, s) for s in (slice(1, None), slice(-1)))
+        return (after + before) / 2
+
+    return tuple(map(mean_of_neighbors, layout.axes))
+
+
 def gradient_magnitude(xp, layout, image):
     """The magnitude of Sobel's derivatives, with boundary "edge"."""
     return xp.sqrt(sum(d * d for d in sobel("edge", xp, layout, image)))
@@ -117,6 +128,12 @@ def structure_tensor(xp, layout, image):
     taps = [w / sum(bell) for w in bell]
     pairs = (dy * dy, dy * dx, dx * dx)
     return tuple(blurred(xp, layout, pair, taps, "constant") for pair in pairs)
+
+
+def smooth(xp, layout, image):
+    """A Gaussian of sigma 1, with boundary "edge"."""
+    bell = [math.exp(-(k**2) / 2) for k in range(-4, 5)]
+    return blurred(xp, layout, image, [w / sum(bell) for w in bell], "edge")
 
 
 def huber(xp, d):
@@ -348,12 +365,18 @@ WORK = {
         functools.partial(sobel, "edge"),
         options=SOBEL,
     ),
+    "gradient, linear": Work(
+        "spatial_gradient",
+        gradient_to_the_border,
+        options={"operator": "central", "boundary": "linear"},
+    ),
     "gradient_magnitude": Work("gradient_magnitude", gradient_magnitude, options=SOBEL),
     "gradient_orientation": Work(
         "gradient_orientation", gradient_orientation, options=SOBEL
     ),
     "laplacian": Work("laplacian", laplacian),
     "second_derivatives": Work("second_derivatives", second_derivatives),
+    "smooth": Work("smooth", smooth),
     "structure_tensor": Work("structure_tensor", structure_tensor),
     "absolute": Work("absolute", absolute),
     "magnitude": Work("magnitude", magnitude, PAIR),

@@ -22,12 +22,15 @@ from jax_imgrad._features import (
     magnitude,
     orientation,
 )
+from jax_imgrad._smooth import smooth
 from jax_imgrad._structure_tensor import structure_tensor
+from jax_imgrad._taps import Kernel
 from jax_imgrad._tf_image import image_gradients, sobel_edges, total_variation
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Kernel",
     "absolute",
     "divergence",
     "gradient_magnitude",
@@ -38,6 +41,7 @@ __all__ = [
     "magnitude",
     "orientation",
     "second_derivatives",
+    "smooth",
     "sobel_edges",
     "spatial_gradient",
     "structure_tensor",

@@ -2,11 +2,12 @@
 
 A stencil with taps (k, w) computes
 
-    y[i] = sum over the taps of w * x[source(i + k)]
+    y[i] = sum over the taps of w * x[i + k]
 
-where `source(i + k)` is the pixel i + k, or the pixel that the boundary condition reads
-in its place if i + k is beyond the border. Sorted by the offset o = source(i + k) - i
-of the pixel that is read, this is a sum over the diagonals of a matrix:
+where a pixel i + k beyond the border stands for the pixels that the boundary condition
+reads in its place, each with a factor: see `sources` in `_boundaries.py`. Sorted by the
+offset o = j - i of the pixel j that is read, this is a sum over the diagonals of a
+matrix:
 
     y[i] = sum over the offsets o of weight(o, i) * x[i + o]
 
@@ -30,13 +31,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jax_imgrad._boundaries import LEAST_SIZES
 from jax_imgrad._differences import per_row, zero_margin
 from jax_imgrad._stencils import SeparableStencil, Stencil1D, passes
-from jax_imgrad.typing import Boundary
 
 # How to shift: `shift(image, {axis: offset})` is `image[i + offset]`, and 0 where there
 # is no such pixel. See `shift_along` and `shift_at_once`.
 Shift = Callable[[jax.Array, Mapping[int, Any]], jax.Array]
+
+
+# Multiplies a shifted image by the weights of a diagonal.
+Weights = Callable[[jax.Array], jax.Array]
 
 
 class Diagonal(NamedTuple):
@@ -122,16 +127,20 @@ def _product(matrices: Sequence[_Matrix], image: jax.Array, shift: Shift) -> jax
     for matrix in reversed(matrices):
         count = len(matrix.diagonals)
         starts = range(0, len(terms), count)
-        terms = [_sum(matrix, terms[i : i + count]) for i in starts]
+        # Once for all sums along this axis, which have the same weights.
+        weights = [_times_weights(d, image, matrix.axis) for d in matrix.diagonals]
+        terms = [_sum(matrix, weights, terms[i : i + count]) for i in starts]
     (total,) = terms
     return total
 
 
-def _sum(matrix: _Matrix, terms: Sequence[jax.Array]) -> jax.Array:
+def _sum(
+    matrix: _Matrix, weights: Sequence[Weights], terms: Sequence[jax.Array]
+) -> jax.Array:
     """The sum over the diagonals of their weights times the shifted images."""
     axis, weighted = matrix.axis, matrix.diagonals
     if matrix.centered:
-        (center, *terms), (_, *weighted) = terms, weighted
+        (center, *terms), (_, *weighted), (_, *weights) = terms, weighted, weights
         if not terms:
             return jnp.zeros_like(center)
         terms = [
@@ -146,7 +155,7 @@ def _sum(matrix: _Matrix, terms: Sequence[jax.Array]) -> jax.Array:
             zero_margin(term, axis, margin)
             for term, margin in zip(terms, margins, strict=True)
         ]
-    terms = [_weighted(d, term, axis) for d, term in zip(weighted, terms, strict=True)]
+    terms = [multiply(term) for multiply, term in zip(weights, terms, strict=True)]
     return zero_margin(functools.reduce(jnp.add, terms), axis, common_margin)
 
 
@@ -165,25 +174,29 @@ def _less(
     return jnp.where(mask, shifted - center, jnp.zeros((), center.dtype))
 
 
-def _weighted(diagonal: Diagonal, shifted: jax.Array, axis: int) -> jax.Array:
-    """The weights of a diagonal times the shifted image, before the margin is zeroed.
+def _times_weights(diagonal: Diagonal, image: jax.Array, axis: int) -> Weights:
+    """Multiplies shifted images by a diagonal's weights, before the margin is zeroed.
 
     Structural zeros are masked, not multiplied, so that a NaN does not pass.
     """
     usual, rows = diagonal.weight, diagonal.rows
     weights = {usual, *(weight for _, weight in rows)}
     numbers = [weight for weight in weights if weight is not None]
-    if len(numbers) == 1:
-        (number,) = numbers
-        scaled = times(shifted, number)
-    else:
-        values = [(row, weight or 0.0) for row, weight in rows]
-        scaled = shifted * _by_row(shifted, axis, usual or 0.0, values, shifted.dtype)
-    if None in weights:
+    values = mask = None
+    if len(numbers) > 1:
+        by_row = [(row, weight or 0.0) for row, weight in rows]
+        values = _by_row(image, axis, usual or 0.0, by_row, image.dtype)
+    if None in weights and values is not None and 0 not in numbers:
+        mask = values != 0
+    elif None in weights:
         entries = [(row, weight is not None) for row, weight in rows]
-        mask = _by_row(shifted, axis, usual is not None, entries, np.dtype(bool))
-        scaled = jnp.where(mask, scaled, 0)
-    return scaled
+        mask = _by_row(image, axis, usual is not None, entries, np.dtype(bool))
+
+    def multiply(shifted: jax.Array) -> jax.Array:
+        scaled = times(shifted, numbers[0]) if values is None else shifted * values
+        return scaled if mask is None else jnp.where(mask, scaled, 0)
+
+    return multiply
 
 
 def times(image: jax.Array, weight: float) -> jax.Array:
@@ -246,7 +259,8 @@ def diagonals(stencil: Stencil1D, size: Any) -> tuple[Diagonal, ...]:
 def check_size(stencil: Stencil1D, size: Any) -> None:
     """Raises ValueError unless a symbolic size is known to be large enough.
 
-    Large enough means that the borders do not meet and that a reflected pixel exists.
+    Large enough means that the borders do not meet and that the pixels exist that are
+    reflected, or from which others are extrapolated.
     With "edge", the weight of a diagonal -k differs only in the row that reads the edge
     pixel, which is row k, counted from either end. So the borders may meet, but two
     such rows must not be the same one.
@@ -255,7 +269,7 @@ def check_size(stencil: Stencil1D, size: Any) -> None:
         return
     before, after = stencil.reach
     mirrored = max(before, after) + 1 if stencil.boundary == "reflect" else 0
-    least = max(before + after, mirrored)
+    least = max(before + after, mirrored, LEAST_SIZES.get(stencil.boundary, 0))
     if stencil.boundary == "edge":
         least = min(least, 2)
     try:
@@ -285,27 +299,29 @@ def _diagonals(stencil: Stencil1D, size: int) -> tuple[Diagonal, ...]:
     """The diagonals of the matrix for an axis of a known size.
 
     Row i is a border row if one of its taps reads beyond the border: i < before or
-    i >= size - after. Its entries follow from `source`. All other rows have the taps as
-    their entries. So a diagonal has the weight of the tap with its offset, or None if
-    there is no such tap, except in the border rows where the entry differs.
+    i >= size - after. All other rows have the taps as their entries. So a diagonal has
+    the weight of the tap with its offset, or None if there is no such tap, except in
+    the border rows where the entry differs.
     """
     if stencil.boundary == "interior":
         return _diagonals_of_interior(stencil, size)
     before, after = stencil.reach
-    border = [i for i in range(size) if i < before or i >= size - after]
-    # entries[offset][row], of the border rows. Taps that read the same pixel are added.
-    entries: dict[int, dict[int, float]] = {}
-    for i, (k, weight) in itertools.product(border, stencil.taps):
-        pixel = source(i + k, size, stencil.boundary)
-        if pixel is not None:
-            diagonal = entries.setdefault(pixel - i, {})
-            diagonal[i] = diagonal.get(i, 0) + weight
+    border = {
+        i: stencil.entries(i, size)
+        for i in range(size)
+        if i < before or i >= size - after
+    }
     taps = dict(stencil.taps)
+    offsets = {j - i for i, entries in border.items() for j in entries}
     result = []
-    for offset in sorted({*taps, *entries}):
-        usual, by_row = taps.get(offset), entries.get(offset, {})
+    for offset in sorted({*taps, *offsets}):
+        usual = taps.get(offset)
         # Where i + offset is beyond the border, the shifted image is 0 already.
-        weights = [(i, by_row.get(i)) for i in border if 0 <= i + offset < size]
+        weights = [
+            (i, entries.get(i + offset))
+            for i, entries in border.items()
+            if 0 <= i + offset < size
+        ]
         rows = tuple((i, weight) for i, weight in weights if weight != usual)
         if abs(offset) < size:
             result.append(Diagonal(offset, usual, rows))
@@ -353,23 +369,3 @@ def _diagonals_of_interior(stencil: Stencil1D, size: int) -> tuple[Diagonal, ...
         )
         for offset, weight in taps
     )
-
-
-def source(pixel: int, size: int, boundary: Boundary) -> int | None:
-    """The pixel that is read as the given one, which may be beyond the border.
-
-    None if it counts as 0.
-    """
-    if 0 <= pixel < size:
-        return pixel
-    if boundary == "constant":
-        return None
-    if boundary == "edge":
-        return min(max(pixel, 0), size - 1)
-    if boundary == "wrap":
-        return pixel % size
-    # "symmetric" mirrors at the edge of the last pixel, which occurs twice; "reflect"
-    # at its center. The mirrored axis is periodic.
-    period = 2 * size if boundary == "symmetric" else 2 * (size - 1)
-    mirrored = pixel % period
-    return min(mirrored, period - mirrored - (boundary == "symmetric"))

@@ -57,6 +57,7 @@ def spatial_gradient(
     `"forward"`               x[i+1] - x[i]             none
     `"backward"`              x[i] - x[i-1]             none
     `"central"`               -1 0 1                    none
+    `"central5"`              1 -8 0 8 -1               none
     `"sobel"`                 -1 0 1                    1 2 1
     `"scharr"`                -1 0 1                    3 10 3
     `"prewitt"`               -1 0 1                    1 1 1
@@ -64,6 +65,7 @@ def spatial_gradient(
     `"sobel7"`                -1 -4 -5 0 5 4 1          1 6 15 20 15 6 1
     `"farid"`                 5 taps, see the paper     5 taps, see the paper
     `("gaussian", sigma)`     derivative of a Gaussian  Gaussian
+    :class:`Kernel`           yours                     yours
     ========================  ========================  ======================
 
     The defaults give the numbers of :func:`image_gradients`, for any rank and axes,
@@ -73,14 +75,19 @@ def spatial_gradient(
 
     Args:
       x: a JAX or NumPy array of any rank. Any axis may be sharded.
-      operator: a name from the table, or `("gaussian", sigma)` with sigma in pixels.
+      operator: a name from the table; a :class:`Kernel`; or `("gaussian", sigma)` with
+        sigma in pixels, one number from 0.125 to 2500 or a sequence with one for each
+        axis. In `("gaussian", sigma, "spacing")`, sigma is in units of `spacing`.
       axes: the axes to differentiate along, an integer or a sequence of integers; the
         results have the same order. All other axes are batch axes.
       boundary: the boundary condition of all axes, or a sequence with one per axis.
         `"interior"`: an output is exactly 0 if any of its taps lies beyond the border.
         The others pad as NumPy does: `"constant"` (0 0|a b c), `"edge"` (a a|a b c),
-        `"reflect"` (c b|a b c), `"symmetric"` (b a|a b c), `"wrap"` (b c|a b c). With
-        the last four, `jax.export` of an unknown size needs a constraint, "h >= 2" for
+        `"reflect"` (c b|a b c), `"symmetric"` (b a|a b c), `"wrap"` (b c|a b c); or
+        they extrapolate: `"linear"` by the line through the 2 pixels at the border,
+        `"quadratic"` by the parabola through the 3 pixels there. With these two,
+        `operator="central"` is `numpy.gradient` with `edge_order=1` and 2. With all but
+        the first two, `jax.export` of an unknown size needs a constraint, "h >= 2" for
         Sobel; the error message states the size.
       spacing: h, the distance between neighboring pixels: a positive number, or a
         sequence or array with one for each axis.
@@ -105,7 +112,8 @@ def spatial_gradient(
 
     Raises:
       ValueError: if an option has an unsupported value, an axis is out of range or
-        repeated, or an axis with `boundary="reflect"` has one pixel only.
+        repeated, or an axis has fewer pixels than its `boundary` needs: 2 for
+        `"reflect"` and `"linear"`, 3 for `"quadratic"`.
       TypeError: if `x` is not an array, or its dtype does not support subtraction.
       NotImplementedError: if the named implementation cannot run.
 
@@ -128,7 +136,7 @@ def spatial_gradient(
     """
     array = _arguments.as_array("x", x)
     specs = _arguments.axis_specs("x", array, axes, boundary, spacing)
-    kernel = _arguments.operator_and_scale(operator, scale)
+    kernel = _arguments.operator_and_scale(operator, scale, specs)
     stencils = _stencils.gradient(*kernel, specs)
     result_dtype = _arguments.result_dtype("x", array.dtype, dtype, stencils)
     return apply_stencils(array, stencils, where, result_dtype, implementation)
@@ -151,8 +159,9 @@ def second_derivatives(
     These are the entries of the upper triangle of the Hessian matrix, row by row; for
     a volume `(dzz, dzy, dzx, dyy, dyx, dxx)`. Mixed derivatives such as dyx apply the
     taps of the first derivative along both axes. The others, such as dxx, apply 1 -2 1
-    (`"sobel5"`: 1 0 -2 0 1, `"sobel7"`: 1 2 -1 -4 -1 2 1, `"farid"`: see the paper,
-    a Gaussian: its second derivative). All remaining `axes` are smoothed. With
+    (`"central5"`: -1 16 -30 16 -1, `"sobel5"`: 1 0 -2 0 1, `"sobel7"`: 1 2 -1 -4 -1 2
+    1, `"farid"`: see the paper, a Gaussian: its second derivative, a :class:`Kernel`:
+    `second`). All remaining `axes` are smoothed. With
     `scale="derivative"`, dxx of x²/2 and dyx of xy are 1. The map is linear.
 
     Args:
@@ -186,7 +195,7 @@ def second_derivatives(
     """
     array = _arguments.as_array("x", x)
     specs = _arguments.axis_specs("x", array, axes, boundary, spacing)
-    kernel = _arguments.operator_and_scale(operator, scale)
+    kernel = _arguments.operator_and_scale(operator, scale, specs, order=2)
     stencils = _stencils.second_derivatives(*kernel, specs)
     result_dtype = _arguments.result_dtype("x", array.dtype, dtype, stencils)
     return apply_stencils(array, stencils, where, result_dtype, implementation)
@@ -239,7 +248,7 @@ def laplacian(
     array = _arguments.as_array("x", x)
     specs = _arguments.axis_specs("x", array, axes, boundary, spacing)
     stencils = _stencils.laplacian(specs)
-    _arguments.check_reflection("x", array, stencils)
+    _arguments.check_sizes("x", array, stencils)
     result_dtype = _arguments.result_dtype("x", array.dtype, dtype, stencils)
     valid = _arguments.as_mask(where, "x", array)
     _arguments.check_implementation(implementation)
@@ -310,10 +319,10 @@ def divergence(
     fields = _arguments.as_fields("gradients", gradients, axes)
     name, first = "gradients[0]", fields[0]
     specs = _arguments.axis_specs(name, first, axes, boundary, spacing)
-    kernel = _arguments.operator_and_scale(operator, scale)
+    kernel = _arguments.operator_and_scale(operator, scale, specs)
     stencils = _stencils.gradient(*kernel, specs)
     result_dtype = _arguments.divergence_dtype(name, first.dtype, dtype, stencils)
-    _arguments.check_reflection(name, first, stencils)
+    _arguments.check_sizes(name, first, stencils)
     valid = _arguments.as_mask(where, name, first)
     _arguments.check_implementation(implementation)
     return apply_divergence(fields, valid, stencils, result_dtype, implementation)

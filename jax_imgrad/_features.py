@@ -191,7 +191,7 @@ def gradient_magnitude(
     """
     array = _arguments.as_array("x", x)
     specs = _arguments.axis_specs("x", array, axes, boundary, spacing)
-    kernel = _arguments.operator_and_scale(operator, scale)
+    kernel = _arguments.operator_and_scale(operator, scale, specs)
     stencils = _stencils.gradient(*kernel, specs)
     result_dtype = _arguments.float_dtype("x", array.dtype, dtype, stencils)
     # The norm is computed in the accumulation dtype, and rounded once.
@@ -262,7 +262,7 @@ def gradient_orientation(
     specs = _arguments.axis_specs("x", array, axes, boundary, spacing)
     if len(specs) == 1:
         raise ValueError(f"axes must be two or more for an angle, got {axes}")
-    kernel = _arguments.operator_and_scale(operator, scale)
+    kernel = _arguments.operator_and_scale(operator, scale, specs)
     stencils = _stencils.gradient(*kernel, specs)
     result_dtype = _arguments.float_dtype("x", array.dtype, dtype, stencils)
     _arguments.check_real("x", result_dtype)

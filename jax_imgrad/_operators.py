@@ -27,7 +27,7 @@ def apply_stencils(
 
     With `jointly`, the results are 0 wherever the output of any stencil is invalid.
     """
-    _arguments.check_reflection("x", array, stencils)
+    _arguments.check_sizes("x", array, stencils)
     valid = _arguments.as_mask(where, "x", array)
     _arguments.check_implementation(implementation)
     return _apply_stencils(array, valid, stencils, dtype, implementation, jointly)

@@ -7,12 +7,15 @@ along one axis and a smoothing along each of the others. The factors commute.
 This file describes stencils; `_banded.py` applies them.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar, get_args
 
-from jax_imgrad._kernels import Kernel, Taps, dilated, gaussian, kernel_of
+from jax_imgrad._boundaries import LEAST_SIZES, sources
+from jax_imgrad._kernels import TapsByOrder, dilated, gaussian, taps_of
+from jax_imgrad._taps import Taps
 from jax_imgrad.typing import Boundary, Operator, Scale
 
 BOUNDARIES: tuple[Boundary, ...] = get_args(Boundary)
@@ -30,12 +33,16 @@ class Stencil1D(NamedTuple):
     If `centered`, the taps, which add up to 0, are applied to the differences between
     the pixels that they read and the pixel at which the output is. That changes nothing
     but rounding: the output is exactly 0 where all these pixels are equal.
+
+    If `is_pattern`, every pixel that an output reads has the weight 1, by way of the
+    boundary condition too, whatever the weights of the taps.
     """
 
     taps: Taps
     boundary: Boundary
     transposed: bool = False
     centered: bool = False
+    is_pattern: bool = False
 
     @property
     def reach(self) -> tuple[int, int]:
@@ -54,27 +61,62 @@ class Stencil1D(NamedTuple):
 
     @property
     def border(self) -> int:
-        """How many outputs at each end are affected by the boundary condition."""
+        """How many outputs at each end to compute apart from the others.
+
+        All outputs that are affected by the boundary condition are among these b, and
+        they read only the 2 * b pixels nearest to each end.
+        """
         # Output i of the stencil is affected if a tap reads beyond the border: at the
-        # start if i < before, at the end if i >= size - after.
+        # start if i < before, at the end if i >= size - after. It reads the pixels up
+        # to i + after and, in place of those beyond the border, up to `least - 1`, or
+        # up to pixel `before` (at which "reflect" mirrors the pixel -before).
         before, after = self.reach
         farthest = max(before, after)
-        if not (self.transposed and farthest):
-            return farthest
+        least = LEAST_SIZES.get(self.boundary, 1)
+        if not farthest:
+            return 0
+        if not self.transposed:
+            return max(farthest, least - 1)
         # Output j of the transpose sums over the outputs i of the stencil that read
         # pixel j. It is affected if one of those is affected. At the start, the
-        # affected outputs i < before read the pixels
-        #   - up to i + after, which is less than before + after,
-        #   - in place of pixels beyond the border, those up to pixel `before` (at which
-        #     "reflect" mirrors the pixel -before).
-        # So j < max(before + after, before + 1). The end is the mirror image.
-        return max(before + after, farthest + 1)
+        # affected outputs i < before read pixels up to i + after, which is less than
+        # before + after, up to `before`, and up to `least - 1`. So j is less than the
+        # maximum of before + after, before + 1 and `least`. The end is its mirror
+        # image.
+        return max(before + after, farthest + 1, least)
 
     @property
     def interior(self) -> Taps:
         """The taps away from the borders; a transpose has the opposite offsets."""
         sign = -1 if self.transposed else 1
         return tuple((sign * offset, weight) for offset, weight in self.taps)
+
+    def entries(self, row: int, size: int) -> dict[int, float]:
+        """The weights of the pixels that an output reads, on an axis of a known size.
+
+        Taps that read the same pixel are added. Not for a transpose.
+        """
+        weights: dict[int, float] = {}
+        for offset, weight in self.taps:
+            for pixel, factor in sources(row + offset, size, self.boundary):
+                weights[pixel] = weights.get(pixel, 0) + weight * factor
+        return dict.fromkeys(weights, 1.0) if self.is_pattern else weights
+
+
+@functools.cache
+def largest_row(stencil: Stencil1D) -> float:
+    """The largest absolute sum of the weights of an output, on an axis of any size.
+
+    On a long axis, an output reads beyond one border at most. On a shorter one, it may
+    read beyond both.
+    """
+    shortest = LEAST_SIZES.get(stencil.boundary, 1)
+    longest = max(shortest, sum(stencil.reach) + 1)
+    return max(
+        sum(map(abs, stencil.entries(row, size).values()))
+        for size in range(shortest, longest + 1)
+        for row in range(size)
+    )
 
 
 # The product of the stencils along different axes: pairs of an axis and its stencil.
@@ -96,17 +138,17 @@ def gradient(
     operator: Operator, scale: Scale, specs: Sequence[AxisSpec], step: int = 1
 ) -> tuple[SeparableStencil, ...]:
     """The first derivative along each axis, with taps that are `step` pixels apart."""
-    kernel = dilated(kernel_of(operator, 1, scale), step, scale)
-    return tuple(_derivative(kernel, specs, [i]) for i in range(len(specs)))
+    taps = _taps(operator, 1, scale, specs, step)
+    return tuple(_derivative(taps, specs, [i]) for i in range(len(specs)))
 
 
 def second_derivatives(
     operator: Operator, scale: Scale, specs: Sequence[AxisSpec]
 ) -> tuple[SeparableStencil, ...]:
     """The second derivative along each pair of axes, an axis with itself included."""
-    kernel = kernel_of(operator, 2, scale)
+    taps = _taps(operator, 2, scale, specs)
     pairs = itertools.combinations_with_replacement(range(len(specs)), 2)
-    return tuple(_derivative(kernel, specs, pair) for pair in pairs)
+    return tuple(_derivative(taps, specs, pair) for pair in pairs)
 
 
 def hessian(
@@ -116,9 +158,16 @@ def hessian(
 
     The taps are `step` pixels apart.
     """
-    kernel = dilated(kernel_of(operator, 2, "derivative"), step)
+    taps = _taps(operator, 2, "derivative", specs, step)
     pairs = itertools.product(range(len(specs)), repeat=2)
-    return tuple(_derivative(kernel, specs, sorted(pair)) for pair in pairs)
+    return tuple(_derivative(taps, specs, sorted(pair)) for pair in pairs)
+
+
+def smoothing(
+    operator: Operator, scale: Scale, specs: Sequence[AxisSpec]
+) -> SeparableStencil:
+    """The smoothing along every axis."""
+    return _derivative(_taps(operator, 1, scale, specs), specs, [])
 
 
 def forward_products(
@@ -128,8 +177,9 @@ def forward_products(
 
     The axes are indices into `specs`; one that occurs twice is differentiated twice.
     """
-    kernel = Kernel(((0, -1), (1, 1)), ((0, 1),), ((0, 1), (1, -2), (2, 1)))
-    return tuple(_derivative(kernel, specs, axes) for axes in products)
+    forward = ((0, 1),), ((0, -1), (1, 1)), ((0, 1), (1, -2), (2, 1))
+    taps = [forward] * len(specs)
+    return tuple(_derivative(taps, specs, axes) for axes in products)
 
 
 def later_difference(specs: Sequence[AxisSpec], a: int, b: int) -> SeparableStencil:
@@ -161,7 +211,7 @@ def as_differences(
     for factors in stencils:
         if len(factors) != 1:
             return None
-        ((axis, (taps, boundary, transposed, _)),) = factors
+        ((axis, (taps, boundary, transposed, *_)),) = factors
         offsets, weights = zip(*taps, strict=True)
         if (
             transposed
@@ -179,35 +229,42 @@ def laplacian(
     specs: Sequence[AxisSpec], step: int = 1, scale: Scale = "derivative"
 ) -> tuple[SeparableStencil, ...]:
     """The second difference along each axis, of pixels that are `step` apart."""
-    kernel = dilated(kernel_of("central", 2, "raw"), step, scale)
-    return tuple(_derivative(kernel, [spec], [0, 0]) for spec in specs)
+    (taps,) = taps_of("central", 2, "raw", 1)
+    apart = [dilated(taps, step, scale)]
+    return tuple(_derivative(apart, [spec], [0, 0]) for spec in specs)
 
 
-def window(sigma: float, specs: Sequence[AxisSpec]) -> SeparableStencil:
-    """A Gaussian mean.
+def window(
+    sigmas: Sequence[float], truncate: float, specs: Sequence[AxisSpec]
+) -> SeparableStencil:
+    """A Gaussian mean with a sigma for each axis, truncated at `truncate` sigma."""
+    return _derivative([gaussian(sigma, truncate) for sigma in sigmas], specs, [])
 
-    Along axes with boundary="interior", the image is padded with zeros instead, so that
-    a wide window still has an output near the border.
-    """
-    padded = [
-        spec._replace(boundary="constant") if spec.boundary == "interior" else spec
-        for spec in specs
-    ]
-    return _derivative(gaussian(sigma), padded, [])
+
+def _taps(
+    operator: Operator,
+    order: int,
+    scale: Scale,
+    specs: Sequence[AxisSpec],
+    step: int = 1,
+) -> list[TapsByOrder]:
+    """The taps of an operator along each axis, `step` pixels apart."""
+    each = taps_of(operator, order, scale, len(specs))
+    return [dilated(taps, step, scale) for taps in each]
 
 
 def _derivative(
-    kernel: Kernel, specs: Sequence[AxisSpec], axes: Sequence[int]
+    each: Sequence[TapsByOrder], specs: Sequence[AxisSpec], axes: Sequence[int]
 ) -> SeparableStencil:
     """The derivative along `axes`, which are indices into `specs`.
 
     An index that occurs twice stands for a second derivative. Along every other axis of
-    `specs`, the stencil smooths.
+    `specs`, the stencil smooths. `each` has the taps along each axis of `specs`.
     """
     stencils = []
     for i, (axis, boundary, spacing) in enumerate(specs):
         order = list(axes).count(i)
-        taps = (kernel.smoothing, kernel.first, kernel.second)[order]
+        taps = each[i][order]
         if order and spacing != 1:
             taps = tuple((k, weight / spacing**order) for k, weight in taps)
         if taps != ((0, 1),):  # the identity
@@ -249,14 +306,18 @@ def negative(stencil: SeparableStencil) -> SeparableStencil:
 
 
 def indicator(stencil: SeparableStencil) -> SeparableStencil:
-    """The stencil with a weight of 1 at each tap.
+    """The stencil with a weight of 1 at each pixel that it reads.
 
     Applied to a mask, it counts how many of the pixels that an output reads are set.
+    With weights of 1 at the taps instead, the factors of an extrapolation, which have
+    both signs, could cancel.
     """
-    return tuple(
-        (axis, Stencil1D(tuple((offset, 1.0) for offset, _ in one.taps), one.boundary))
-        for axis, one in stencil
-    )
+
+    def ones(factor: Stencil1D) -> Stencil1D:
+        taps = tuple((offset, 1.0) for offset, _ in factor.taps)
+        return Stencil1D(taps, factor.boundary, is_pattern=True)
+
+    return tuple((axis, ones(factor)) for axis, factor in stencil)
 
 
 def move_axes(stencil: SeparableStencil, inserted: int) -> SeparableStencil:

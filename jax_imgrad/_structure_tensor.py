@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +18,7 @@ from jax_imgrad._linear import stencil
 from jax_imgrad._masks import ratio, valid_outputs
 from jax_imgrad._operators import apply_stencils
 from jax_imgrad._platforms import materialize
-from jax_imgrad._stencils import SeparableStencil
+from jax_imgrad._stencils import AxisSpec, SeparableStencil
 from jax_imgrad.typing import (
     Axes,
     Boundaries,
@@ -25,6 +27,7 @@ from jax_imgrad.typing import (
     Numbers,
     Operator,
     Scale,
+    Sigma,
     Spacing,
 )
 
@@ -32,10 +35,12 @@ from jax_imgrad.typing import (
 def structure_tensor(
     x: Shaped[Numbers, "..."],
     *,
-    sigma: Number = 1.0,
+    sigma: Sigma = 1.0,
+    truncate: Number = 4.0,
     operator: Operator = "forward",
     axes: Axes = (-3, -2),
     boundary: Boundaries = "interior",
+    window_boundary: Boundaries | None = None,
     spacing: Spacing = 1.0,
     scale: Scale = "derivative",
     where: Bool[Numbers, "..."] | None = None,
@@ -52,12 +57,18 @@ def structure_tensor(
 
     Args:
       x: a real JAX or NumPy array of any rank. Any axis may be sharded.
-      sigma: standard deviation of the window in pixels, a number of at least 0.125; the
-        window is truncated at 4 sigma.
+      sigma: standard deviation of the window in pixels, a number of at least 0.125, or
+        a sequence with one for each axis.
+      truncate: where the window ends, in units of sigma, a number from 0 to 100: it has
+        `2 * int(truncate * sigma + 0.5) + 1` pixels along an axis.
       operator: as in :func:`spatial_gradient`.
       axes: as in :func:`spatial_gradient`.
       boundary: as in :func:`spatial_gradient`, for the derivatives and for the window.
-        For the window, `"interior"` pads with zeros.
+        For the window, `"interior"` pads with zeros, and `"linear"` and `"quadratic"`
+        are `"edge"`: extrapolated squares could be negative.
+      window_boundary: the boundary condition of the window, if it is another: one for
+        all axes, or a sequence with one per axis. With `"interior"`, the result is 0
+        where the window is not inside the image.
       spacing: as in :func:`spatial_gradient`.
       scale: as in :func:`spatial_gradient`.
       where: as in :func:`gradient_magnitude`. The window averages over the pixels with
@@ -70,7 +81,8 @@ def structure_tensor(
       with the shape and sharding of `x`.
 
     Raises:
-      ValueError: as in :func:`spatial_gradient`, or if `sigma` is less than 0.125.
+      ValueError: as in :func:`spatial_gradient`, or if `sigma` or `truncate` is too
+        small, or the window too large.
       TypeError: as in :func:`spatial_gradient`, or if `x` is complex.
       NotImplementedError: if the named implementation cannot run.
 
@@ -88,18 +100,35 @@ def structure_tensor(
     """
     array = _arguments.as_array("x", x)
     specs = _arguments.axis_specs("x", array, axes, boundary, spacing)
-    kernel = _arguments.operator_and_scale(operator, scale)
+    kernel = _arguments.operator_and_scale(operator, scale, specs)
     stencils = _stencils.gradient(*kernel, specs)
     result_dtype = accumulator(
         _arguments.float_dtype("x", array.dtype, dtype, stencils)
     )
     _arguments.check_real("x", result_dtype)
+    window = _window(array, sigma, truncate, window_boundary, specs)
     gradient = apply_stencils(
         array, stencils, where, result_dtype, implementation, jointly=True
     )
     valid = _arguments.as_mask(where, "x", array)
-    window = _stencils.window(_arguments.as_sigma("sigma", sigma), specs)
     return _moments(gradient, valid, stencils, window, implementation)
+
+
+def _window(
+    array: jax.Array,
+    sigma: Any,
+    truncate: Any,
+    window_boundary: Any,
+    specs: Sequence[AxisSpec],
+) -> SeparableStencil:
+    """The stencil of the window, from options that are checked here."""
+    widths = _arguments.as_number_of_at_least("truncate", truncate, 0, 100)
+    sigmas = _arguments.as_sigmas("sigma", sigma, specs, truncate=widths)
+    padded = _arguments.window_axis_specs(specs, window_boundary)
+    window = _stencils.window(sigmas, widths, padded)
+    if window_boundary is not None:
+        _arguments.check_sizes("x", array, (window,), "window_boundary")
+    return window
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4))

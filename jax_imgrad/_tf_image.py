@@ -159,7 +159,7 @@ def sobel_edges(
     array = _arguments.as_array("image", image)
     _arguments.check_image_rank("image", array)
     _arguments.check_implementation(implementation)
-    _arguments.check_reflection("image", array, _SOBEL_EDGES)
+    _arguments.check_sizes("image", array, _SOBEL_EDGES)
     result_dtype = _arguments.result_dtype("image", array.dtype, dtype, _SOBEL_EDGES)
     return _sobel_edges(array, result_dtype, implementation)
 

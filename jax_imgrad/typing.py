@@ -15,6 +15,8 @@ import jax
 import numpy as np
 from jaxtyping import Shaped
 
+from jax_imgrad._taps import Kernel
+
 __all__ = [
     "Axes",
     "Boundaries",
@@ -36,6 +38,7 @@ __all__ = [
     "Pooling",
     "Reduction",
     "Scale",
+    "Sigma",
     "Spacing",
     "Weights",
 ]
@@ -52,11 +55,15 @@ Number = int | float | np.floating[Any] | np.integer[Any]
 Parameter = Number | Numbers
 """A real number, or an array that broadcasts to the shape of the images."""
 
+Sigma = Number | Sequence[Number] | Numbers
+"""The standard deviation of a Gaussian: one for all axes, or one for each axis."""
+
 Operator = (
     Literal[
         "forward",
         "backward",
         "central",
+        "central5",
         "sobel",
         "sobel5",
         "sobel7",
@@ -64,9 +71,15 @@ Operator = (
         "prewitt",
         "farid",
     ]
-    | tuple[Literal["gaussian"], Number]
+    | tuple[Literal["gaussian"], Sigma]
+    | tuple[Literal["gaussian"], Sigma, Literal["spacing"]]
+    | Kernel
 )
-"""A derivative stencil: a name, or `("gaussian", sigma)` with sigma in pixels."""
+"""A derivative stencil: a name, a Gaussian, or taps of your own.
+
+`("gaussian", sigma)` has sigma in pixels, `("gaussian", sigma, "spacing")` in units of
+the option `spacing`. A `jax_imgrad.Kernel` has any taps.
+"""
 
 Scale = Literal["derivative", "raw"]
 """Whether taps are normalized to give slopes (`"derivative"`) or not (`"raw"`)."""
@@ -74,11 +87,21 @@ Scale = Literal["derivative", "raw"]
 Axes = SupportsIndex | Sequence[SupportsIndex]
 """The axes to differentiate along: an integer, or a sequence of integers."""
 
-Boundary = Literal["interior", "constant", "edge", "reflect", "symmetric", "wrap"]
+Boundary = Literal[
+    "interior",
+    "constant",
+    "edge",
+    "reflect",
+    "symmetric",
+    "wrap",
+    "linear",
+    "quadratic",
+]
 """A boundary condition: what lies beyond the border of an image, named as in NumPy.
 
 `"constant"` pads with zeros. `"interior"` does not pad: an output is 0 if any of its
-taps lies beyond the border.
+taps lies beyond the border. `"linear"` and `"quadratic"` extrapolate, by the line
+through the 2 nearest pixels and by the parabola through the 3 nearest.
 """
 
 Boundaries = Boundary | Sequence[Boundary]

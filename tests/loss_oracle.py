@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+from stencil_oracle import EXTRAPOLATIONS, padded, padded_mask
 
 
 def wide(array):
@@ -77,8 +78,13 @@ def read(array, offsets, boundaries, beyond=0):
         size, mode = array.shape[axis], PADDING.get(boundaries[axis], boundaries[axis])
         constant = {"constant_values": beyond} if mode == "constant" else {}
         width = [(abs(by), abs(by)) if a == axis else (0, 0) for a in range(array.ndim)]
-        padded = np.pad(array, width, mode, **constant)
-        array = part(padded, axis, slice(abs(by) + by, abs(by) + by + size))
+        if mode not in EXTRAPOLATIONS:
+            around = np.pad(array, width, mode, **constant)
+        elif array.dtype == bool:
+            around = padded_mask(~array, abs(by), axis, mode) == 0
+        else:
+            around = padded(array, abs(by), axis, mode)
+        array = part(around, axis, slice(abs(by) + by, abs(by) + by + size))
     return array
 
 
@@ -165,6 +171,8 @@ def total_variation(
 def neighbor(array, offsets, boundary, beyond=0.0):
     """`array[i + offsets]`, with `beyond` where there is no such pixel; and where."""
     inside = np.ones(array.shape, bool)
+    if boundary in EXTRAPOLATIONS:
+        return read(array, offsets, dict.fromkeys(offsets, boundary)), inside
     for axis, offset in offsets.items():
         n = array.shape[axis]
         index = np.arange(n) + offset

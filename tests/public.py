@@ -68,6 +68,7 @@ class Call:
 
 
 SOBEL = {"operator": "sobel", "boundary": "edge"}
+BOXES = jig.Kernel(first=(-1, 1), smoothing=(1, 1))
 stencil = functools.partial(Call, ways=WAYS)
 loss = functools.partial(Call, ways=WAYS)
 pair = functools.partial(loss, arrays=2)
@@ -76,7 +77,11 @@ CALLS = [
     Call("image_gradients", masked=False),
     stencil("spatial_gradient", SOBEL),
     stencil("spatial_gradient", {"operator": ("gaussian", 0.7), "boundary": "wrap"}),
+    stencil("spatial_gradient", {"operator": "central", "boundary": "quadratic"}),
+    stencil("spatial_gradient", {"operator": BOXES, "boundary": "reflect"}),
     stencil("second_derivatives"),
+    stencil("smooth"),
+    stencil("smooth", {"operator": BOXES, "boundary": "constant"}),
     stencil("laplacian"),
     Call("divergence", arrays=2),
     stencil("divergence", SOBEL, arrays=2),
@@ -86,6 +91,11 @@ CALLS = [
     stencil("gradient_orientation", degree=0),
     stencil("gradient_orientation", SOBEL, degree=0),
     stencil("structure_tensor", degree=2),
+    stencil(
+        "structure_tensor",
+        {"sigma": (0.5, 0.3), "truncate": 3, "window_boundary": "reflect"},
+        degree=2,
+    ),
     Call("absolute", masked=False),
     Call("magnitude", arrays=2, masked=False),
     Call("orientation", arrays=2, masked=False, degree=0),

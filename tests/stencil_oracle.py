@@ -5,11 +5,13 @@ import math
 
 import numpy as np
 
-BOUNDARIES = ["interior", "constant", "edge", "reflect", "symmetric", "wrap"]
+PADDINGS = ["interior", "constant", "edge", "reflect", "symmetric", "wrap"]
+EXTRAPOLATIONS = ["linear", "quadratic"]
+BOUNDARIES = [*PADDINGS, *EXTRAPOLATIONS]
 GAUSSIAN = ("gaussian", 0.8)
 OPERATORS = [
     *("forward", "backward", "central", "sobel", "scharr", "prewitt", "farid"),
-    *("sobel5", "sobel7", GAUSSIAN),
+    *("central5", "sobel5", "sobel7", GAUSSIAN),
 ]
 
 
@@ -17,8 +19,34 @@ def binomial(n):
     return np.array([math.comb(n, k) for k in range(n + 1)], float)
 
 
+def centered(weights):
+    """Taps in an array with offset 0 in the middle, from a sequence or a mapping."""
+    if weights is None:
+        return None
+    if not isinstance(weights, dict):
+        start = -((len(weights) - 1) // 2)
+        weights = {start + i: w for i, w in enumerate(weights)}
+    reach = max(map(abs, weights))
+    return np.array([weights.get(k, 0) for k in range(-reach, reach + 1)], float)
+
+
+def bell(sigma, truncate=4.0):
+    """The offsets, and the Gaussian there."""
+    reach = int(truncate * sigma + 0.5)
+    k = np.arange(-reach, reach + 1)
+    weights = np.exp(-(k**2) / (2 * sigma**2))
+    return k, weights / weights.sum()
+
+
 def kernels(operator, order=1):
-    """Raw centered taps: first derivative, smoothing, second derivative."""
+    """Raw centered taps: first derivative, smoothing, second derivative.
+
+    The operator is a name, ("gaussian", sigma), or a dict with the taps of a Kernel.
+    """
+    if isinstance(operator, dict):
+        names = ("first", "smoothing", "second")
+        given = {"smoothing": (1,)} | operator
+        return [centered(given.get(name)) for name in names]
     one, central, second = [0, 1, 0], [-1, 0, 1], [1, -2, 1]
     if operator == "forward":
         return [0, -1, 1], one, second
@@ -27,6 +55,8 @@ def kernels(operator, order=1):
     if operator in ("central", "sobel", "scharr", "prewitt"):
         smooth = {"sobel": [1, 2, 1], "scharr": [3, 10, 3], "prewitt": [1, 1, 1]}
         return central, smooth.get(operator, one), second
+    if operator == "central5":
+        return [1, -8, 0, 8, -1], one, [-1, 16, -30, 16, -1]
     if operator in ("sobel5", "sobel7"):
         width = int(operator[-1])
         # As in OpenCV: a binomial of lower order, differenced 1 or 2 times.
@@ -41,10 +71,19 @@ def kernels(operator, order=1):
         first = [-0.104550, -0.292315, 0, 0.292315, 0.104550]
         return first, [*smooth, *smooth[1::-1]], [*second, *second[1::-1]]
     _, sigma = operator
-    k = np.arange(-int(4 * sigma + 0.5), int(4 * sigma + 0.5) + 1)
-    bell = np.exp(-(k**2) / (2 * sigma**2))
-    bell /= bell.sum()
-    return k / sigma**2 * bell, bell, (k**2 / sigma**4 - 1 / sigma**2) * bell
+    k, smooth = bell(sigma)
+    return k / sigma**2 * smooth, smooth, (k**2 / sigma**4 - 1 / sigma**2) * smooth
+
+
+def of_axis(operator, i):
+    """The operator along the i-th axis: a Gaussian may have a sigma for each axis."""
+    if isinstance(operator, tuple) and isinstance(operator[1], tuple):
+        return "gaussian", operator[1][i]
+    return operator
+
+
+def offsets(taps):
+    return np.arange(len(taps)) - len(taps) // 2
 
 
 def scaled(operator, order, scale):
@@ -53,24 +92,55 @@ def scaled(operator, order, scale):
         for taps in kernels(operator, order)
     )
     if scale == "derivative":
-        k = np.arange(len(first)) - len(first) // 2
-        first, smooth = first / (k @ first), smooth / smooth.sum()
+        smooth = smooth / smooth.sum()
+        if first is not None:
+            first = first / (offsets(first) @ first)
         if second is not None:
-            second = second - (k == 0)[: len(second)] * second.sum()
-            second = second / (k**2 @ second / 2)
+            second = second - (offsets(second) == 0) * second.sum()
+            second = second / (offsets(second) ** 2 @ second / 2)
     return first, smooth, second
 
 
-def correlate(x, taps, axis, boundary):
+def padded(x, reach, axis, boundary):
+    """The image with `reach` more pixels at each end of an axis.
+
+    "linear" and "quadratic" continue it such that each further second, or third,
+    difference is 0.
+    """
+    if boundary not in EXTRAPOLATIONS:
+        width = [(reach, reach) if a == axis else (0, 0) for a in range(x.ndim)]
+        return np.pad(x, width, "constant" if boundary == "interior" else boundary)
+    x = np.moveaxis(x, axis, 0)
+    for _ in range(reach):
+        for _ in range(2):  # at the start, then, in reverse, at the end
+            if boundary == "linear":
+                further = 2 * x[0] - x[1]
+            else:
+                further = 3 * x[0] - 3 * x[1] + x[2]
+            x = np.concatenate([further[None], x])[::-1]
+    return np.moveaxis(x, 0, axis)
+
+
+def padded_mask(bad, reach, axis, boundary):
+    """Where pixels are bad, or extrapolated from bad ones."""
+    if boundary not in EXTRAPOLATIONS:
+        return padded(bad.astype(float), reach, axis, boundary)
+    count = {"linear": 2, "quadratic": 3}[boundary]
+    bad = np.moveaxis(bad, axis, 0)
+    ends = [bad[:count].any(0), bad[-count:].any(0)]
+    before, after = ([end] * reach for end in ends)
+    return np.moveaxis(np.array([*before, *bad, *after], float), 0, axis)
+
+
+def correlate(x, taps, axis, boundary, pad=padded):
     """The sum over k of taps[k] x[i + k]; 0 if a tap is missing, with "interior"."""
     taps = np.asarray(taps)
     reach, size = len(taps) // 2, x.shape[axis]
-    width = [(reach, reach) if a == axis else (0, 0) for a in range(x.ndim)]
-    padded = np.pad(x, width, mode="constant" if boundary == "interior" else boundary)
+    around = pad(x, reach, axis, boundary)
     out = np.zeros(x.shape, np.result_type(x.dtype, float))
     for k, tap in enumerate(taps):
         if tap:
-            out += tap * np.take(padded, np.arange(size) + k, axis)
+            out += tap * np.take(around, np.arange(size) + k, axis)
     if boundary == "interior":
         used = np.flatnonzero(taps) - reach
         i = np.arange(size)
@@ -86,12 +156,12 @@ def each(value, axes):
 
 def stencil(x, counts, operator, axes, boundary, spacing, scale):
     """Differentiates `counts` times along each of the axes."""
-    taps = scaled(operator, max(1, sum(counts)), scale)
     x = np.asarray(x)
     x = x.astype(complex if x.dtype.kind == "c" else float)
-    for count, axis, mode, h in zip(
-        counts, axes, each(boundary, axes), each(spacing, axes), strict=True
+    for i, (count, axis, mode, h) in enumerate(
+        zip(counts, axes, each(boundary, axes), each(spacing, axes), strict=True)
     ):
+        taps = scaled(of_axis(operator, i), max(1, sum(counts)), scale)
         which = {0: 1, 1: 0, 2: 2}[count]
         x = correlate(x, taps[which], axis, mode) / h**count
     return x
@@ -187,11 +257,13 @@ def counts_at(valid, counts, operator, axes, boundary):
 
     With "interior", an output at the border reads no pixel, and is valid.
     """
-    taps = kernels(operator, max(1, sum(counts)))
     bad = ~valid
-    for count, axis, mode in zip(counts, axes, each(boundary, axes), strict=True):
+    for i, (count, axis, mode) in enumerate(
+        zip(counts, axes, each(boundary, axes), strict=True)
+    ):
+        taps = kernels(of_axis(operator, i), max(1, sum(counts)))
         used = (np.asarray(taps[{0: 1, 1: 0, 2: 2}[count]]) != 0).astype(float)
-        bad = correlate(bad.astype(float), used, axis, mode) > 0
+        bad = correlate(bad, used, axis, mode, padded_mask) > 0
     return ~bad
 
 
@@ -229,14 +301,49 @@ def orientation(x, **options):
     return [*map(np.arctan2, parts[:-1], [*rest, parts[-1]])]
 
 
-def structure_tensor(x, sigma=1.0, axes=(-3, -2), boundary="interior", **options):
+def smooth(
+    x,
+    operator=("gaussian", 1.0),
+    axes=(-3, -2),
+    boundary="edge",
+    scale="derivative",
+    where=None,
+):
+    """With a mask, the mean over the valid pixels."""
+    axes = [a % np.ndim(x) for a in axes]
+    counts = [0] * len(axes)
+    options = {"operator": operator, "axes": axes, "boundary": boundary, "spacing": 1}
+    if where is None:
+        return stencil(x, counts, scale=scale, **options)
+    total = stencil(np.where(where, x, 0), counts, scale=scale, **options)
+    share = stencil(where.astype(float), counts, scale="derivative", **options)
+    return np.divide(total, share, out=np.zeros_like(total), where=share > 0)
+
+
+def structure_tensor(
+    x,
+    sigma=1.0,
+    axes=(-3, -2),
+    boundary="interior",
+    truncate=4.0,
+    window_boundary=None,
+    **options,
+):
     """With a mask, the window is a mean over the valid outputs."""
     axes = [a % np.ndim(x) for a in axes]
+    if window_boundary is None:
+        modes = each(boundary, axes)
+        modes = ["constant" if m == "interior" else m for m in modes]
+    else:
+        modes = each(window_boundary, axes)
 
     def windowed(image):
         for axis, mode in zip(axes, each(boundary, axes), strict=True):
             mode = "constant" if mode == "interior" else mode
+            mode = "edge" if mode in EXTRAPOLATIONS else mode  # no negative weights
             image = correlate(image, kernels(("gaussian", sigma))[1], axis, mode)
+        for axis, mode, width in zip(axes, modes, each(sigma, axes), strict=True):
+            image = correlate(image, bell(width, truncate)[1], axis, mode)
         return image
 
     parts, counts = joint_gradient(x, axes=axes, boundary=boundary, **options)

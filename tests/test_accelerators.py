@@ -16,6 +16,7 @@ from jax.experimental import topologies
 from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import AxisType, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
+from stencil_oracle import BOUNDARIES
 
 import jax_imgrad as jig
 from jax_imgrad import losses
@@ -243,7 +244,8 @@ SMALL_STENCILS = {
         f"sobel, {boundary}": functools.partial(
             jig.spatial_gradient, operator="sobel", boundary=boundary
         )
-        for boundary in ("interior", "constant", "edge", "reflect", "symmetric")
+        for boundary in BOUNDARIES
+        if boundary not in ("wrap", "quadratic")
     },
     "central": functools.partial(jig.spatial_gradient, operator="central"),
     "laplacian": jig.laplacian,

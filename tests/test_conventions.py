@@ -35,8 +35,11 @@ WITHOUT_IMPLEMENTATION = {
 # From the lowest layer to the highest. A module imports only from lower layers than its
 # own. A folder counts as one module, except that each back end counts separately.
 LAYERS = [
-    {"typing", "_jax", "_types", "_dtypes", "_platforms", "_norms", "_differences"},
-    {"_kernels", "_penalties", "_replicated"},
+    {"_jax", "_types", "_dtypes", "_platforms", "_norms", "_differences"},
+    {"_numbers"},
+    {"_taps"},
+    {"typing"},
+    {"_kernels", "_penalties", "_replicated", "_boundaries"},
     {"_stencils"},
     {"_banded", "_arguments"},
     {"_masks", "_backends.xla"},
@@ -44,7 +47,8 @@ LAYERS = [
     {"_backends"},
     {"_linear", "_functional"},
     {"_operators"},
-    {"_tf_image", "_derivatives", "_features", "_structure_tensor", "losses"},
+    {"_tf_image", "_derivatives", "_features", "_structure_tensor", "_smooth"}
+    | {"losses"},
     {"__init__"},
 ]
 
@@ -270,6 +274,7 @@ def test_public_names():
         "magnitude",
         "orientation",
         "second_derivatives",
+        "smooth",
         "sobel_edges",
         "spatial_gradient",
         "structure_tensor",

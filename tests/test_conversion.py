@@ -36,8 +36,7 @@ def assert_equal(ours, theirs, row):
 
 @pytest.mark.parametrize(("name", "row"), ROWS, ids=[row.theirs for _, row in ROWS])
 def test_ours_equal_theirs(name, row):
-    with jax.enable_x64(True):
-        ours = record.evaluate(row.ours, dict(OURS))
+    ours = record.evaluate(row.ours, dict(OURS))
     assert_equal(ours, record.load(name)[1][row.theirs], row)
 
 
@@ -63,9 +62,12 @@ def test_installed_libraries_give_the_recorded_answers(name):
 
 
 @pytest.mark.parametrize(
-    "row", rows.LIBRARIES["numpy"].rows, ids=lambda row: row.theirs
+    "row",
+    [row for row in rows.LIBRARIES["numpy"].rows if "edge_order" not in row.theirs],
+    ids=lambda row: row.theirs,
 )
 def test_jax_numpy_gives_the_answers_of_numpy(row):
+    """But `jax.numpy.gradient` has no `edge_order`."""
     with jax.enable_x64(True):
         arrays = {name: jnp.asarray(array) for name, array in table.arrays().items()}
         answers = record.evaluate(row.theirs, {"np": jnp, **arrays})

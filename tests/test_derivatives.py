@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 import stencil_oracle as oracle
 from cases import FLOATS, random_array, tolerance, x64_if
-from stencil_oracle import BOUNDARIES, GAUSSIAN, OPERATORS
+from stencil_oracle import (
+    BOUNDARIES,
+    EXTRAPOLATIONS,
+    GAUSSIAN,
+    OPERATORS,
+    PADDINGS,
+)
 
 import jax_imgrad as jig
 
@@ -21,9 +27,10 @@ CASES = {  # shape, axes, spacing
     "signal": ((3, 9), (1,), 2.0),
 }
 # Of images every operator with every boundary, and raw; of other ranks every operator
-# and every boundary.
+# and every boundary. `test_extrapolation.py` has all operators with each extrapolation.
 EVERY_CASE = [
-    *(("image", o, b, "derivative") for o in OPERATORS for b in BOUNDARIES),
+    *(("image", o, b, "derivative") for o in OPERATORS for b in PADDINGS),
+    *(("image", o, b, "raw") for o in ("backward", "sobel7") for b in EXTRAPOLATIONS),
     *(("image", o, "edge", "raw") for o in OPERATORS),
     *(
         (case, o, BOUNDARIES[i % len(BOUNDARIES)], "derivative")
@@ -145,10 +152,12 @@ def test_16_bit_results_are_rounded_once(dtype, implementation):
 
 
 @each_implementation
-def test_nan_and_infinity_reach_only_their_neighborhood(implementation):
+@pytest.mark.parametrize("boundary", ["edge", "linear"])
+def test_nan_and_infinity_reach_only_their_neighborhood(boundary, implementation):
+    """With "linear", pixels in row 1 are read with weights that add up to 0, too."""
     x = np.zeros((12, 12), "float32")
-    x[0, 3], x[7, 6] = np.nan, np.inf
-    options = {"operator": "sobel", "axes": (0, 1), "boundary": "edge"}
+    x[0, 3], x[7, 6], x[1, 9] = np.nan, np.inf, np.nan
+    options = {"operator": "sobel", "axes": (0, 1), "boundary": boundary}
     ours = jig.spatial_gradient(x, implementation=implementation, **options)
     for one, wide in zip(ours, oracle.gradient(x, **options), strict=True):
         np.testing.assert_array_equal(np.isfinite(one), np.isfinite(wide))
@@ -170,8 +179,10 @@ def test_second_derivatives(case, operator, boundary, scale):
 def test_axes_shorter_than_the_stencil(shape, operator, boundary):
     x = random_array(shape, "float32")
     options = {"operator": operator, "axes": (0, 1), "boundary": boundary}
-    if boundary == "reflect" and 1 in shape:
-        with pytest.raises(ValueError, match="needs at least 2 pixels along axis"):
+    least = {"reflect": 2, "linear": 2, "quadratic": 3}.get(boundary, 1)
+    if min(shape) < least:
+        words = f"needs at least {least} pixels along axis"
+        with pytest.raises(ValueError, match=words):
             jig.spatial_gradient(x, **options)
         return
     for one, wide in zip(
@@ -351,6 +362,10 @@ MASKED = {  # shape, options
     "image": ((6, 7), {"axes": (0, 1), "operator": "sobel", "boundary": "edge"}),
     "channels": ((6, 7, 2), {"operator": "scharr", "boundary": "reflect"}),
     "batch": ((2, 6, 7, 2), {"operator": "forward", "boundary": "interior"}),
+    "extrapolated": (
+        (6, 7),
+        {"axes": (0, 1), "operator": "central", "boundary": ("linear", "quadratic")},
+    ),
     "volumes": (
         (2, 4, 5, 6),
         {
@@ -549,7 +564,7 @@ def test_wide_stencils_are_separable():
 
 BAD_OPTIONS = {
     "operator": ("laplace", r"operator must be one of 'forward', .*, got 'laplace'"),
-    "sigma": (("gaussian", 0), r"sigma must be a number of at least 0.125, in pixels"),
+    "sigma": (("gaussian", 0), r"sigma must be a number of at least 0.125 and at"),
     "boundary": ("mirror", r"boundary must be one of 'interior', .*, got 'mirror'"),
     "boundaries": (
         ("edge",),
@@ -574,5 +589,6 @@ def test_bad_options(name):
 
 
 def test_gaussian_is_a_tuple():
-    with pytest.raises(ValueError, match="or \\('gaussian', sigma\\), got 'gaussian'"):
+    told = r"\('gaussian', sigma\) or a jax_imgrad.Kernel, got 'gaussian'"
+    with pytest.raises(ValueError, match=told):
         jig.spatial_gradient(np.zeros((1, 4, 4, 1)), operator=GAUSSIAN[0])

@@ -15,7 +15,7 @@ each_function = pytest.mark.parametrize("call", ONE_OF_EACH, ids=str)
 SHAPE = (8, 4, 5, 2)
 LINEAR = {
     *("image_gradients", "spatial_gradient", "second_derivatives", "laplacian"),
-    *("divergence", "sobel_edges"),
+    *("divergence", "smooth", "sobel_edges"),
 }
 
 

@@ -167,6 +167,31 @@ def test_structure_tensor(x, boundary):
         np.testing.assert_allclose(one, wide, atol=1e-5)
 
 
+def test_windows_of_the_structure_tensor():
+    """A sigma for each axis, another reach and another boundary, also with a mask."""
+    x = random_array((7, 8), "float32")
+    valid = np.random.default_rng(0).random((7, 8)) > 0.2
+    windows = [
+        {"sigma": (0.7, 1.2)},
+        {"sigma": 1.0, "truncate": 3.0, "window_boundary": "reflect"},
+        {"sigma": (0.7, 1.2), "truncate": 1, "window_boundary": "interior"},
+        {"truncate": 0.5, "window_boundary": ("wrap", "edge")},
+        {"truncate": 0},  # a window of one pixel
+    ]
+
+    def each(function, x):
+        return [
+            function(x, axes=(0, 1), operator="sobel", boundary="edge", **more, **mask)
+            for more in windows
+            for mask in ({}, {"where": valid})
+        ]
+
+    ours = jax.jit(lambda x: each(jig.structure_tensor, x))(x)
+    for one, wide in zip(ours, each(oracle.structure_tensor, x), strict=True):
+        for part, expected in zip(one, wide, strict=True):
+            np.testing.assert_allclose(part, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_structure_tensor_of_valid_pixels_is_their_mean():
     y, x = np.mgrid[0.0:13, 0.0:13].astype("float32")
     valid = np.ones((13, 13), bool)

@@ -65,6 +65,7 @@ OPTIONS = {
         {"order": 2, "penalty": "huber", "boundary": "wrap"},
         {"order": 2, "reduction": "axis_mean", "boundary": ("interior", "edge")},
         {"order": 2, "channel_coupling": True, "penalty": "charbonnier"},
+        {"order": 2, "boundary": ("linear", "quadratic"), "penalty": "l2"},
     ],
     "gradient_difference": [
         {},

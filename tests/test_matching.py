@@ -55,8 +55,14 @@ MATCHING = [
         **{"penalty": "charbonnier", "delta": 0.3, "subtract_delta": False},
         **{"weights": [weight(2), weight(3)], "reduction": "axis_mean"},
     },
-    {"operator": "backward", "weights": weight(), "reduction": "batch_mean"},
-    {"downsample": "mean", "weights": [weight(2), weight(3)], "masked": 1},
+    {
+        **{"operator": "backward", "boundary": "linear", "weights": weight()},
+        **{"reduction": "batch_mean"},
+    },
+    {
+        **{"downsample": "mean", "weights": [weight(2), weight(3)], "masked": 1},
+        **{"operator": "central", "boundary": "linear"},
+    },
     {"downsample": "gaussian", "weights": weight(2, (10, 1)), "boundary": "wrap"},
     {"downsample": "mean", "penalty": "huber", "delta": weight(4, (7, 10, 1))},
     {"scale": "raw", "step": 2, "masked": 1, "reduction": "axis_mean"},
@@ -68,7 +74,10 @@ DIFFERENCE = [
     {"spacing": (2, 0.5), "boundary": "wrap", "alpha": 2, "masked": 1},
     {"weights": [weight(2), weight(3)], "reduction": "axis_mean", "masked": 1},
     {"weights": weight(2, (10, 1)), "boundary": "constant", "spacing": 3},
-    {"reduction": "axis_mean", "axes": (2, 1), "spacing": (2, 0.5)},
+    {
+        **{"reduction": "axis_mean", "axes": (2, 1), "spacing": (2, 0.5)},
+        "boundary": "quadratic",
+    },
 ]
 COMBINATIONS = [
     *(("gradient_matching", {"scales": 3, **options}) for options in MATCHING),

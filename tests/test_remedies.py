@@ -284,6 +284,8 @@ ELSEWHERE = {
     "grid-wrap": "wrap",  # SciPy
     "grid-constant": "constant",  # SciPy
     "zeros": "constant",  # PyTorch
+    "extrapolate": "linear",  # SciPy's interp1d
+    "smooth": "linear",  # PyWavelets
 }
 
 
@@ -374,6 +376,10 @@ def test_options_that_messages_name():
         ),
         (gradient, row, {"boundary": "reflect"}, {"boundary": "edge"}),
         (gradient, row, {"boundary": "reflect"}, {"boundary": "symmetric"}),
+        (gradient, row, {"boundary": "linear"}, {"boundary": "edge"}),
+        (gradient, row, {"boundary": "quadratic"}, {"boundary": "symmetric"}),
+        (gradient, GRAY[:2], {"boundary": "quadratic"}, {"boundary": "linear"}),
+        (gradient, GRAY[:2], {"boundary": "quadratic"}, {"boundary": "edge"}),
         (gradient, GRAY, {"implementation": "pallas_tpu"}, {"implementation": None}),
         (huber, COLORS, {"delta": numbers}, {"delta": np.asarray(numbers)}),
         (matching, COLORS, {"reduction": "axis_mean"}, {"reduction": "mean"}),
@@ -384,8 +390,8 @@ def test_options_that_messages_name():
         "or pass dtype='float32' if the function has that option",
         "(to which JAX also converts uint64)",
         "scale='raw' and spacing=1",
-        "use boundary='edge' or boundary='symmetric'",
-        "use boundary='edge' or boundary='symmetric'",
+        *["use boundary='edge' or boundary='symmetric'"] * 4,
+        *["use boundary='linear' or boundary='edge'"] * 2,
         "use implementation=None",
         "pass numpy.asarray(delta)",
         "use reduction='mean'",

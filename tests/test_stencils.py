@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import AxisType
 from jax.test_util import check_grads
-from stencil_oracle import BOUNDARIES, GAUSSIAN, OPERATORS
+from stencil_oracle import BOUNDARIES, EXTRAPOLATIONS, GAUSSIAN, OPERATORS
 from test_sharding import collectives, shard
 
 import jax_imgrad as jig
@@ -153,7 +153,7 @@ def test_export_with_unknown_sizes(operator, boundary):
 
         return gradient(x), jax.vjp(gradient, x)[1](gradient(x))
 
-    least = 2 if operator == "sobel" else 6
+    least = 6 if operator != "sobel" else 3 if boundary == "quadratic" else 2
     constraints = [f"h >= {least}", f"w >= {least}"]
     shape = jax.export.symbolic_shape("b, h, w, c", constraints=constraints)
     exported = jax.export.export(jax.jit(both), platforms=["cpu", "cuda", "tpu"])(
@@ -176,11 +176,13 @@ REACHES = {"forward": (0, 1), "backward": (1, 0), "sobel": (1, 1), "sobel5": (2,
 @boundaries
 @pytest.mark.parametrize("operator", REACHES)
 def test_export_names_the_smallest_size(operator, boundary):
-    """The number of pixels that the taps span; "reflect" and "edge" differ."""
+    """The number of pixels that the taps span, or that the boundary reads."""
     before, after = REACHES[operator]
     least = before + after
     if boundary == "reflect":
         least = max(least, max(before, after) + 1)
+    if boundary in EXTRAPOLATIONS:
+        least = max(least, {"linear": 2, "quadratic": 3}[boundary])
     if boundary == "edge":
         least = min(least, 2)
     if boundary in ("interior", "constant"):
@@ -243,7 +245,7 @@ def test_sharded(layout, boundary, mode):
 
 
 @modes
-@pytest.mark.parametrize("boundary", ["interior", "edge", "reflect"])
+@pytest.mark.parametrize("boundary", ["interior", "edge", "reflect", "linear"])
 def test_two_exchanges_of_a_row(boundary, mode):
     sharded = shard(random_array(SHAPE, "float32"), "rows", mode)
 

@@ -184,7 +184,9 @@ def test_types_list_the_supported_values(name, option):
     with pytest.raises(ValueError, match=f"^{option} must be ") as caught:
         call.function(**{option: "?"})(*arrays(call, (1, 4, 5, 2)))
     said = str(caught.value).partition(", got ")[0].partition("one of ")[2]
-    said = said.replace(" or ('gaussian', sigma)", ", 'gaussian'")
+    said = said.replace(
+        ", ('gaussian', sigma) or a jax_imgrad.Kernel", ", 'gaussian', 'spacing'"
+    )
     assert [*ast.literal_eval(f"({said},)")] == literals(
         typing.get_type_hints(PUBLIC[name])[option]
     )
@@ -196,6 +198,8 @@ def test_every_value_of_a_type_is_supported(name, option):
     for value in literals(typing.get_type_hints(PUBLIC[name])[option]):
         if (option, value) == ("operator", "gaussian"):
             value = ("gaussian", 1)
+        if (option, value) == ("operator", "spacing"):
+            value = ("gaussian", 1, "spacing")
         with contextlib.suppress(NotImplementedError):  # a kernel that cannot run here
             given = arrays(call, (1, 9, 10, 2))  # at an eighth, 2 pixels to reflect
             jax.eval_shape(call.function(**{option: value}), *given)

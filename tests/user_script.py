@@ -25,6 +25,9 @@ def operators(image: jax.Array, pixels: npt.NDArray[np.uint8]) -> jax.Array:
 def derivatives(volume: typing.Numbers) -> jax.Array:
     operator: typing.Operator = "sobel"
     gaussian: typing.Operator = ("gaussian", np.float32(1.5))
+    sigma: typing.Sigma = [1.5, np.float32(1)]
+    wide: typing.Operator = ("gaussian", sigma, "spacing")
+    boxes = jig.Kernel(first=(-1, 1), smoothing=np.ones(2), second={-1: 1, 0: -2, 1: 1})
     scale: typing.Scale = "raw"
     edge: typing.Boundary = "edge"
     boundary: typing.Boundaries = [edge, "wrap"]
@@ -39,11 +42,13 @@ def derivatives(volume: typing.Numbers) -> jax.Array:
     dyy, dyx, dxx = jig.second_derivatives(
         volume, operator=gaussian, axes=(np.int64(1), 2), spacing=(np.float32(2), 1)
     )
+    smooth: jax.Array = jig.smooth(volume, operator=wide, axes=axes, spacing=spacing)
+    dy, dx = jig.spatial_gradient(smooth, operator=boxes, axes=(1, 2))
     (dz,) = jig.spatial_gradient(volume, axes=1, spacing=2, dtype=jnp.float32)
     listed = [1, 2]
     flat: jax.Array = jig.laplacian(volume, axes=listed, where=np.ones((), bool))
-    parts = jig.spatial_gradient(volume, boundary=("edge", "interior"))
-    inverse: jax.Array = jig.divergence(parts, boundary=("edge", "interior"))
+    parts = jig.spatial_gradient(volume, boundary=("linear", "interior"))
+    inverse: jax.Array = jig.divergence(parts, boundary=("linear", "interior"))
     return dy + dx + dyy + dyx + dxx + dz + flat + inverse
 
 
@@ -52,7 +57,9 @@ def features(image: typing.Image, sigma: typing.Number) -> jax.Array:
     magnitude: jax.Array = jig.gradient_magnitude(image, implementation=implementation)
     angle = jig.gradient_orientation(image)
     elevation, azimuth = jig.gradient_orientation(image, axes=(1, 2, 3))
-    jyy, jyx, jxx = jig.structure_tensor(image, sigma=sigma, boundary="reflect")
+    jyy, jyx, jxx = jig.structure_tensor(
+        image, sigma=[sigma, 1.0], truncate=3, window_boundary=("reflect", "edge")
+    )
     dy, dx = jig.spatial_gradient(image)
     length: jax.Array = jig.magnitude((dy, dx)) + jig.magnitude([dy])
     turned = jig.orientation((dy, dx)) * jig.absolute(image) + jig.absolute(np.ones(3))

@@ -1,7 +1,8 @@
 """Checks of the arguments of public functions, and all of their error messages.
 
-`arrays.py` checks arrays, `options.py` options of any function, `stencils.py` the
-options of the operators. `old_names.py` rejects names of earlier versions.
+`arrays.py` checks arrays, `options.py` options of any function, `operators.py` the taps
+of the operators, and `stencils.py` their other options. `old_names.py` rejects names of
+earlier versions. `Kernel`, in `_taps.py`, checks its arguments itself.
 
 A message names the argument, what was expected, what was passed, and what to pass
 instead. `tests/test_remedies.py` follows each of these remedies to the letter.
@@ -19,6 +20,10 @@ from jax_imgrad._arguments.arrays import check_image_rank as check_image_rank
 from jax_imgrad._arguments.arrays import check_real as check_real
 from jax_imgrad._arguments.arrays import difference_dtype as difference_dtype
 from jax_imgrad._arguments.old_names import renamed as renamed
+from jax_imgrad._arguments.operators import as_sigmas as as_sigmas
+from jax_imgrad._arguments.operators import matching_operator as matching_operator
+from jax_imgrad._arguments.operators import operator_and_scale as operator_and_scale
+from jax_imgrad._arguments.operators import window_axis_specs as window_axis_specs
 from jax_imgrad._arguments.options import as_delta as as_delta
 from jax_imgrad._arguments.options import as_integer_between as as_integer_between
 from jax_imgrad._arguments.options import as_number_of_at_least as as_number_of_at_least
@@ -31,15 +36,10 @@ from jax_imgrad._arguments.options import check_mean_normalized as check_mean_no
 from jax_imgrad._arguments.options import check_mixed as check_mixed
 from jax_imgrad._arguments.options import check_option as check_option
 from jax_imgrad._arguments.options import check_subtract_delta as check_subtract_delta
-from jax_imgrad._arguments.stencils import as_sigma as as_sigma
 from jax_imgrad._arguments.stencils import axis_specs as axis_specs
-from jax_imgrad._arguments.stencils import check_reflection as check_reflection
+from jax_imgrad._arguments.stencils import check_sizes as check_sizes
 from jax_imgrad._arguments.stencils import check_stencils as check_stencils
 from jax_imgrad._arguments.stencils import divergence_dtype as divergence_dtype
 from jax_imgrad._arguments.stencils import float_dtype as float_dtype
 from jax_imgrad._arguments.stencils import loss_axis_specs as loss_axis_specs
-from jax_imgrad._arguments.stencils import (
-    matching_operator_and_scale as matching_operator_and_scale,
-)
-from jax_imgrad._arguments.stencils import operator_and_scale as operator_and_scale
 from jax_imgrad._arguments.stencils import result_dtype as result_dtype

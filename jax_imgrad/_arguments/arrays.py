@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jax_imgrad._jax import is_traced
+from jax_imgrad._numbers import hint_if_traced
 from jax_imgrad.typing import Numbers
 
 # For each supported dtype, the dtype in which two of its numbers are subtracted. Signed
@@ -188,16 +188,6 @@ def as_parts(name: str, value: Any) -> list[jax.Array]:
                 "pass the derivatives of one image"
             )
     return arrays
-
-
-def hint_if_traced(*values: Any) -> str:
-    """What to do if a static option is traced, for the end of an error message."""
-    if not any(map(is_traced, values)):
-        return ""
-    return (
-        ", which is traced; options are static: bind them with functools.partial, or "
-        "list them in static_argnames of jax.jit"
-    )
 
 
 def check_real(name: str, dtype: np.dtype) -> None:

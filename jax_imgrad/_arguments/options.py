@@ -3,7 +3,6 @@
 import functools
 import math
 import reprlib
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
@@ -12,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_imgrad._arguments import arrays, old_names
-from jax_imgrad._arguments.arrays import hint_if_traced
 from jax_imgrad._jax import is_traced
+from jax_imgrad._numbers import as_number, hint_if_traced
 from jax_imgrad.typing import Implementation
 
 # Other penalties have no delta: theirs is checked like these, and replaced by 0.
@@ -118,24 +117,15 @@ def check_mean_normalized(mean_normalized: Any, name: str, dtype: np.dtype) -> N
         )
 
 
-def as_number(value: Any) -> Any:
-    """Returns a finite real number (or rank-0 array) as a Python one, else None."""
-    if isinstance(value, jax.Array | np.ndarray | np.generic) and value.ndim == 0:
-        try:
-            value = np.asarray(value).item()
-        except (TypeError, ValueError):  # traced, or not a number
-            return None
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    return value if abs(value) <= sys.float_info.max else None
-
-
-def as_number_of_at_least(name: str, value: Any, least: int) -> float:
-    """Returns the number; raises ValueError unless it is at least `least`."""
+def as_number_of_at_least(
+    name: str, value: Any, least: int, most: float = math.inf
+) -> float:
+    """Returns the number; raises ValueError unless it is within these limits."""
     number = as_number(value)
-    if number is None or number < least:
+    if number is None or not least <= number <= most:
+        limits = f"{least}" if most == math.inf else f"{least} and at most {most}"
         raise ValueError(
-            f"{name} must be a number of at least {least}, got "
+            f"{name} must be a number of at least {limits}, got "
             f"{reprlib.repr(value)}{hint_if_traced(value)}"
         )
     return float(number)

@@ -1,8 +1,8 @@
-"""Checks of the options of operators, and their error messages."""
+"""Checks of axes, boundaries, spacings and dtypes of stencils, and their messages."""
 
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,15 +10,16 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from jax_imgrad._arguments import arrays, options
+from jax_imgrad._boundaries import LEAST_SIZES
 from jax_imgrad._dtypes import accumulator
-from jax_imgrad._kernels import NAMED
-from jax_imgrad._stencils import BOUNDARIES, AxisSpec, SeparableStencil
-from jax_imgrad.typing import MatchingOperator, Operator, Scale
+from jax_imgrad._stencils import BOUNDARIES, AxisSpec, SeparableStencil, largest_row
+from jax_imgrad.typing import Boundary
 
 _INTEGERS = ("int8", "int16", "int32", "int64")
 
-# Names of boundary conditions in SciPy, PyTorch, OpenCV, scikit-image and MONAI. SciPy
-# calls "symmetric" "reflect", which is not listed, as it has its own meaning here.
+# Names of boundary conditions in SciPy, PyTorch, OpenCV, scikit-image, MONAI and
+# PyWavelets. SciPy calls "symmetric" "reflect", which is not listed, as it has its own
+# meaning here.
 _BOUNDARY_ALIASES = {
     "nearest": "edge",
     "replicate": "edge",
@@ -34,6 +35,8 @@ _BOUNDARY_ALIASES = {
     "grid-constant": "constant",
     "same": "constant",
     "valid": "interior",
+    "smooth": "linear",
+    "extrapolate": "linear",
 }
 
 
@@ -42,12 +45,10 @@ def axis_specs(
 ) -> tuple[AxisSpec, ...]:
     """The axes of `array` to differentiate along, each with its options."""
     positive = _axes(name, array, axes)
-    boundaries = _each("boundary", boundary, len(positive))
+    boundaries = boundaries_of("boundary", boundary, len(positive))
     if isinstance(spacing, jax.Array | np.ndarray) and spacing.ndim == 1:
         spacing = tuple(spacing)
-    spacings = _each("spacing", spacing, len(positive))
-    for one in boundaries:
-        options.check_option("boundary", one, BOUNDARIES, _BOUNDARY_ALIASES)
+    spacings = each("spacing", spacing, len(positive))
     numbers = [options.as_number(one) for one in spacings]
     if not all(number and 1e-150 < number < 1e150 for number in numbers):
         is_negative = any(number is not None and number < 0 for number in numbers)
@@ -58,6 +59,14 @@ def axis_specs(
             f"{flip}"
         )
     return tuple(map(AxisSpec, positive, boundaries, map(float, numbers)))
+
+
+def boundaries_of(name: str, boundary: Any, count: int) -> tuple[Boundary, ...]:
+    """Returns a boundary condition for each axis."""
+    several = each(name, boundary, count)
+    for one in several:
+        options.check_option(name, one, BOUNDARIES, _BOUNDARY_ALIASES)
+    return several
 
 
 def loss_axis_specs(
@@ -78,63 +87,26 @@ def loss_axis_specs(
     return tuple(specs[i] for i in order), order
 
 
-def operator_and_scale(operator: Any, scale: Any) -> tuple[Operator, Scale]:
-    """Returns both; raises ValueError if either is not supported."""
-    return cast(tuple[Operator, Scale], _operator_and_scale(operator, scale, NAMED))
-
-
-def matching_operator_and_scale(
-    operator: Any, scale: Any
-) -> tuple[MatchingOperator, Scale]:
-    """The same for a loss that also takes the Laplacian."""
-    return _operator_and_scale(operator, scale, ("laplacian", *NAMED))
-
-
-def _operator_and_scale(
-    operator: Any, scale: Any, named: tuple[str, ...]
-) -> tuple[MatchingOperator, Scale]:
-    options.check_option("scale", scale, ("derivative", "raw"))
-    if isinstance(operator, str) and operator in named:
-        return cast(MatchingOperator, operator), scale
-    is_sequence = isinstance(operator, tuple | list)
-    if is_sequence and len(operator) == 2 and [operator[0]] == ["gaussian"]:
-        return (
-            "gaussian",
-            as_sigma("operator=('gaussian', sigma): sigma", operator[1]),
-        ), scale
-    names = ", ".join(map(repr, named))
-    word = operator.lower() if isinstance(operator, str) else ""
-    raise ValueError(
-        f"operator must be one of {names} or ('gaussian', sigma), got {operator!r}"
-        + (f"; write {word!r}" if word in named else "")
-    )
-
-
-def as_sigma(name: str, sigma: Any) -> float:
-    """Returns sigma; raises ValueError if the neighboring taps would vanish."""
-    number = options.as_number(sigma)
-    if number is None or number < 0.125:
-        raise ValueError(
-            f"{name} must be a number of at least 0.125, in pixels, got {sigma!r}"
-            f"{arrays.hint_if_traced(sigma)}"
-        )
-    return float(number)
-
-
-def check_reflection(
+def check_sizes(
     name: str,
     array: jax.Array | jax.ShapeDtypeStruct,
     stencils: tuple[SeparableStencil, ...],
+    option: str = "boundary",
 ) -> None:
-    """Raises ValueError if an axis of one pixel would have to be reflected."""
+    """Raises ValueError if an axis is too short for its boundary condition."""
     for axis, one in {pair for stencil in stencils for pair in stencil}:
-        size = array.shape[axis]
-        if one.boundary == "reflect" and isinstance(size, int) and size == 1:
+        size, least = array.shape[axis], LEAST_SIZES.get(one.boundary, 0)
+        if isinstance(size, int) and 0 < size < least:
+            instead = ["edge", "symmetric"] if size == 1 else ["linear", "edge"]
+            remedy = " or ".join(f"{option}={other!r}" for other in instead)
+            if one.boundary == "reflect":
+                remedy += (
+                    " (instead of sobel_edges, which always reflects, use "
+                    "spatial_gradient with operator='sobel' and scale='raw')"
+                )
             raise ValueError(
-                f"boundary='reflect' needs at least 2 pixels along axis {axis} of "
-                f"{name}, got shape {array.shape}; use boundary='edge' or "
-                "boundary='symmetric' (instead of sobel_edges, which always reflects, "
-                "use spatial_gradient with operator='sobel' and scale='raw')"
+                f"{option}={one.boundary!r} needs at least {least} pixels along axis "
+                f"{axis} of {name}, got shape {array.shape}; use {remedy}"
             )
 
 
@@ -169,7 +141,7 @@ def check_stencils(
     dtype: np.dtype,
 ) -> None:
     """Raises ValueError if the stencils cannot be applied to an image of a loss."""
-    check_reflection(name, array, stencils)
+    check_sizes(name, array, stencils)
     check_taps(stencils, dtype)
 
 
@@ -236,12 +208,11 @@ def _smallest_integer_dtype(
     limits = (
         (0, 1) if given.kind == "b" else (jnp.iinfo(given).min, jnp.iinfo(given).max)
     )
-    # The taps of a derivative add up to 0, so a result is largest where the positive
-    # taps, half of their absolute sum, meet the largest pixels and the others the
-    # smallest.
+    # The weights of a derivative add up to 0, so a result is largest where the positive
+    # weights, half of their absolute sum, meet the largest pixels and the others the
+    # smallest. At the border, an extrapolation has larger weights than the taps.
     gains = [
-        math.prod(sum(abs(w) for _, w in one.taps) for _, one in stencil) / 2
-        for stencil in stencils
+        math.prod(largest_row(one) for _, one in stencil) / 2 for stencil in stencils
     ]
     largest = sum(gains) * (int(limits[1]) - int(limits[0]))
     for wider in map(np.dtype, _INTEGERS):
@@ -273,7 +244,7 @@ def _axes(name: str, array: jax.Array, axes: Any) -> tuple[int, ...]:
     return positive
 
 
-def _each(name: str, value: Any, count: int) -> tuple[Any, ...]:
+def each(name: str, value: Any, count: int) -> tuple[Any, ...]:
     """Returns one value for each axis."""
     if isinstance(value, str) or not isinstance(value, Sequence):
         return (value,) * count

@@ -128,8 +128,12 @@ def bending_energy(
     _arguments.check_option("reduction", reduction, get_args(Reduction))
     _arguments.check_implementation(implementation)
     array = _arguments.as_array("field", field)
-    specs, _ = _arguments.loss_axis_specs("field", array, axes, boundary, spacing)
-    operator, _ = _arguments.operator_and_scale(operator, "derivative")
+    specs, axis_order = _arguments.loss_axis_specs(
+        "field", array, axes, boundary, spacing
+    )
+    operator, _ = _arguments.operator_and_scale(
+        operator, "derivative", specs, order=2, axis_order=axis_order
+    )
     apart = _arguments.as_integer_between("step", step, 1, 1024)
     stencils = _stencils.hessian(specs, apart, operator)
     _arguments.check_stencils("field", array, stencils, array.dtype)

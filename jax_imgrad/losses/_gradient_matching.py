@@ -167,13 +167,13 @@ def gradient_matching(
     _arguments.check_option("downsample", downsample, get_args(Downsampling))
     _arguments.check_option("penalty", penalty, tuple(PENALTIES))
     _arguments.check_subtract_delta(subtract_delta, penalty)
-    operator, scale = _arguments.matching_operator_and_scale(operator, scale)
     scales = _arguments.as_integer_between("scales", scales, 1, 31)
     step = _arguments.as_integer_between("step", step, 1, 1024)
     _arguments.check_implementation(implementation)
     pair = _arguments.as_real_images(predictions=predictions, targets=targets)
     name, first = "predictions", pair[0]
     specs, axis_order = _arguments.loss_axis_specs(name, first, axes, boundary, spacing)
+    operator, scale = _arguments.matching_operator(operator, scale, specs, axis_order)
     summed = operator == "laplacian"
     combined_by = "operator='laplacian'" if summed else ""
     _arguments.check_axis_mean(reduction, combined_by)

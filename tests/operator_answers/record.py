@@ -10,6 +10,7 @@ versions.
 """
 
 import ast
+import contextlib
 import importlib.util
 import re
 import sys
@@ -30,6 +31,8 @@ BOUNDARIES = {
     "reflect": "c b │ a b c",
     "symmetric": "b a │ a b c",
     "wrap": "b c │ a b c",
+    "linear": "3a-2b 2a-b │ a b c",
+    "quadratic": "6a-8b+3c 3a-3b+c │ a b c",
     "constant": "0 0 │ a b c",
     "interior": "the result is 0",
 }
@@ -57,10 +60,17 @@ def scope(library):
     return names | {name: make(array) for name, array in table.arrays().items()}
 
 
+def in_64_bits():
+    """A context in which JAX, if it is imported, has 64-bit types."""
+    jax = sys.modules.get("jax")
+    return jax.enable_x64(True) if jax else contextlib.nullcontext()
+
+
 def evaluate(code, names):
     """The result of an expression, or the results of an assignment by their names."""
     targets, assigns, expression = code.rpartition(" = ")
-    value = eval(expression, names)
+    with in_64_bits():
+        value = eval(expression, names)
     parts = zip(targets.split(", "), value if assigns else [value], strict=True)
     return {target: np.asarray(part) for target, part in parts}
 

@@ -107,6 +107,19 @@ def ours(function, array, operator=None, boundary=None, axes=HW, **others):
     return f"jig.{function}({', '.join([array, *texts])})"
 
 
+class Code(str):
+    """A value that stands in a row as it is, such as a call."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def kernel(**taps):
+    """The code of a Kernel."""
+    given = ", ".join(f"{name}={weights}" for name, weights in taps.items())
+    return Code(f"jig.Kernel({given})")
+
+
 def quoted(value):
     """The value as code, with strings in double quotes."""
     return repr(value).replace("'", '"')
@@ -125,6 +138,18 @@ def second(array, operator=None, boundary=None, axes=HW, **others):
 def magnitude(array, operator=None, boundary=None, axes=HW, **others):
     """A call of `gradient_magnitude`."""
     return ours("gradient_magnitude", array, operator, boundary, axes, **others)
+
+
+def smooth(array, operator=None, boundary=None, axes=HW, **others):
+    """A call of `smooth`."""
+    return ours("smooth", array, operator, boundary, axes, **others)
+
+
+def harris(k, array, operator, boundary, axes=HW, **others):
+    """The response of Harris, from the structure tensor."""
+    tensor = ours("structure_tensor", array, operator, boundary, axes, **others)
+    response = f"Jyy * Jxx - Jyx**2 - {k} * (Jyy + Jxx) ** 2"
+    return f"(lambda Jyy, Jyx, Jxx: {response})(*{tensor})"
 
 
 def laplacian(array, boundary=None, axes=HW, **others):

@@ -1,7 +1,7 @@
 """The rows for each library, in one file per page of docs/from/."""
 
 from .monai import MONAI
-from .numpy import NUMPY
+from .numpy import JAX, NUMPY
 from .opencv import OPENCV
 from .pytorch import KORNIA, PIQ, TORCH, TORCHMETRICS
 from .scikit_image import SKIMAGE
@@ -10,6 +10,7 @@ from .tensorflow import TENSORFLOW
 
 LIBRARIES = {
     "numpy": NUMPY,
+    "jax": JAX,
     "tensorflow": TENSORFLOW,
     "torch": TORCH,
     "kornia": KORNIA,

@@ -2,48 +2,54 @@
 
 from ..table import HWC, Library, Row, first, laplacian, magnitude, variation
 
-EDGE = ("central", "edge")
+LINEAR, QUADRATIC = ("central", "linear"), ("central", "quadratic")
+
+
+def gradients(np):
+    """The calls that NumPy and `jax.numpy`, which is `np`, have in common."""
+    yield Row(f"dy, dx = {np}.gradient(x)", f"dy, dx = {first('x', *LINEAR)}")
+    yield Row(
+        f"dy, dx = {np}.gradient(x, 2.0, 0.5)",
+        f"dy, dx = {first('x', *LINEAR, spacing=(2.0, 0.5))}",
+    )
+    yield Row(
+        f"dy, dx = {np}.gradient(rgb, axis=(0, 1))",
+        f"dy, dx = {first('rgb', *LINEAR, HWC)}",
+    )
+    yield Row(
+        f"dy, dx = {np}.gradient(b, axis=(1, 2))",
+        f"dy, dx = {first('b', *LINEAR, HWC)}",
+    )
+    yield Row(
+        f"dy, dx = {np}.gradient(t, axis=(-2, -1))",
+        f"dy, dx = {first('t', *LINEAR, '(-2, -1)')}",
+    )
+    yield Row(
+        f"dz, dy, dx = {np}.gradient(v)",
+        f"dz, dy, dx = {first('v', *LINEAR, '(0, 1, 2)')}",
+    )
+    yield Row(
+        f"dz, dy, dx = {np}.gradient(v, 2.0, 1.0, 0.5)",
+        f"dz, dy, dx = {first('v', *LINEAR, '(0, 1, 2)', spacing=(2.0, 1.0, 0.5))}",
+    )
+
+
+def second_order():
+    """Derivatives that are second-order accurate up to the border."""
+    yield Row(
+        "dy, dx = np.gradient(x, edge_order=2)", f"dy, dx = {first('x', *QUADRATIC)}"
+    )
+    yield Row(
+        "dz, dy, dx = np.gradient(v, 2.0, 1.0, 0.5, edge_order=2)",
+        f"dz, dy, dx = {first('v', *QUADRATIC, '(0, 1, 2)', spacing=(2.0, 1.0, 0.5))}",
+    )
 
 
 def rows():
-    inside = "[1:-1, 1:-1]"
-    of_images = "[..., 1:-1, 1:-1, :]"
-    yield Row("dy, dx = np.gradient(x)", f"dy, dx = {first('x', *EDGE)}", inside)
-    yield Row(
-        "dy, dx = np.gradient(x, 2.0, 0.5)",
-        f"dy, dx = {first('x', *EDGE, spacing=(2.0, 0.5))}",
-        inside,
-    )
-    yield Row(
-        "dy, dx = np.gradient(rgb, axis=(0, 1))",
-        f"dy, dx = {first('rgb', *EDGE, HWC)}",
-        of_images,
-    )
-    yield Row(
-        "dy, dx = np.gradient(b, axis=(1, 2))",
-        f"dy, dx = {first('b', *EDGE, HWC)}",
-        of_images,
-    )
-    yield Row(
-        "dy, dx = np.gradient(t, axis=(-2, -1))",
-        f"dy, dx = {first('t', *EDGE, '(-2, -1)')}",
-        "[..., 1:-1, 1:-1]",
-    )
-    yield Row(
-        "dz, dy, dx = np.gradient(v)",
-        f"dz, dy, dx = {first('v', *EDGE, '(0, 1, 2)')}",
-        "[1:-1, 1:-1, 1:-1]",
-    )
-    yield Row(
-        "dz, dy, dx = np.gradient(v, 2.0, 1.0, 0.5)",
-        f"dz, dy, dx = {first('v', *EDGE, '(0, 1, 2)', spacing=(2.0, 1.0, 0.5))}",
-        "[1:-1, 1:-1, 1:-1]",
-    )
-    yield Row("np.hypot(*np.gradient(x))", magnitude("x", *EDGE), inside)
-    # The border, where NumPy's differences are one-sided.
+    yield from gradients("np")
+    yield from second_order()
+    yield Row("np.hypot(*np.gradient(x))", magnitude("x", *LINEAR))
     forward, backward = first("x", axes="0"), first("x", "backward", axes="0")
-    yield Row("np.gradient(x, axis=0)[0]", f"{forward}[0][0]")
-    yield Row("np.gradient(x, axis=0)[-1]", f"{backward}[0][-1]")
     yield Row("np.diff(x, axis=0)", f"{forward}[0][:-1]")
     yield Row("np.diff(x, axis=0, append=x[-1:])", f"{forward}[0]")
     yield Row("np.diff(x, axis=0, prepend=x[:1])", f"{backward}[0]")
@@ -61,3 +67,4 @@ def rows():
 
 
 NUMPY = Library("NumPy", "numpy", {"np": "numpy"}, tuple(rows()))
+JAX = Library("JAX", "jax", {"jnp": "jax.numpy"}, tuple(gradients("jnp")))

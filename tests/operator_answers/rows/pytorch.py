@@ -4,16 +4,20 @@ from ..table import (
     CDHW,
     CHW,
     RAW,
+    Code,
     Library,
     Row,
     first,
+    harris,
+    kernel,
     laplacian,
     magnitude,
     second,
+    smooth,
     variation,
 )
 
-CENTRAL = ("central", "edge", CHW)
+CENTRAL = ("central", "linear", CHW)
 DY, DX = "t[:, :, 1:] - t[:, :, :-1]", "t[..., 1:] - t[..., :-1]"
 SUMS = variation("t", CHW, reduction="sum")
 
@@ -29,12 +33,14 @@ def torch_rows():
     yield Row(
         "dy, dx = torch.gradient(t, dim=(-2, -1))",
         f"dy, dx = {first('t', *CENTRAL)}",
-        "[..., 1:-1, 1:-1]",
     )
     yield Row(
         "dy, dx = torch.gradient(t, spacing=(2.0, 0.5), dim=(-2, -1))",
         f"dy, dx = {first('t', *CENTRAL, spacing=(2.0, 0.5))}",
-        "[..., 1:-1, 1:-1]",
+    )
+    yield Row(
+        "dy, dx = torch.gradient(t, dim=(-2, -1), edge_order=2)",
+        f"dy, dx = {first('t', 'central', 'quadratic', CHW)}",
     )
     yield Row(
         "F.conv2d(t, sobel_x, padding=1, groups=3)",
@@ -45,6 +51,14 @@ def torch_rows():
         f"F.conv2d({padded}, sobel_x, groups=3)",
         f"{first('t', 'sobel', 'edge', CHW, **RAW)}[1]",
     )
+    box = kernel(smoothing=(1, 1, 1))
+    pool = "F.avg_pool2d(t, 3, stride=1, padding=1{})".format
+    yield Row(pool(""), smooth("t", box, "constant", CHW))
+    everywhere = Code("jnp.ones((), bool)")
+    yield Row(
+        pool(", count_include_pad=False"),
+        smooth("t", box, "constant", CHW, where=everywhere),
+    )
     for reduction, equal in (("sum", SUMS), ("mean", MEANS)):
         yield Row(
             f"({DY}).abs().{reduction}() + ({DX}).abs().{reduction}()",
@@ -54,9 +68,9 @@ def torch_rows():
         f"({DY}).square().mean() + ({DX}).square().mean()",
         f"{variation('t', CHW, penalty='l2', reduction='axis_mean')}.mean()",
     )
-    smooth = 'F.smooth_l1_loss({}, {}, reduction="sum")'
-    along_y = smooth.format("t[:, :, 1:]", "t[:, :, :-1]")
-    along_x = smooth.format("t[..., 1:]", "t[..., :-1]")
+    huber = 'F.smooth_l1_loss({}, {}, reduction="sum")'
+    along_y = huber.format("t[:, :, 1:]", "t[:, :, :-1]")
+    along_x = huber.format("t[..., 1:]", "t[..., :-1]")
     yield Row(
         f"{along_y} + {along_x}",
         f"{variation('t', CHW, penalty='huber', reduction='sum')}.sum()",
@@ -108,6 +122,23 @@ def kornia_rows():
     yield Row(
         "kornia.filters.laplacian(t, 3)",
         f"(3 * {laplacian('t', 'reflect', CHW)} + {both}) / 16",
+    )
+    window = {"truncate": 3, "window_boundary": "reflect"}
+    yield Row(
+        "kornia.feature.harris_response(10 * t)",
+        harris(0.04, "10 * t", "sobel", "edge", CHW, **window),
+    )
+    yield Row(
+        'kornia.feature.harris_response(t, 0.06, "diff")',
+        harris(0.06, "t", "central", "edge", CHW, **window),
+    )
+    yield Row(
+        "kornia.filters.gaussian_blur2d(t, 7, (0.8, 0.8))",
+        smooth("t", ("gaussian", 0.8), "reflect", CHW),
+    )
+    yield Row(
+        "kornia.filters.box_blur(t, 3)",
+        smooth("t", kernel(smoothing=(1, 1, 1)), "reflect", CHW),
     )
     yield from kornia_losses()
 

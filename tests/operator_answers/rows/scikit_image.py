@@ -1,6 +1,18 @@
 """scikit-image."""
 
-from ..table import DHW, HWC, RAW, Library, Row, first, laplacian, magnitude, ours
+from ..table import (
+    DHW,
+    HWC,
+    RAW,
+    Library,
+    Row,
+    first,
+    harris,
+    laplacian,
+    magnitude,
+    ours,
+    smooth,
+)
 
 ROOT2, ROOT3 = "2**0.5", "2 / 3**0.5"
 
@@ -29,13 +41,32 @@ def rows():
         "filters.sobel(v)", f"{ROOT3} * {magnitude('v', 'sobel', 'symmetric', DHW)}"
     )
     yield Row("filters.laplace(x)", f"-{laplacian('x', 'symmetric')}")
-    tensor = ours("structure_tensor", "x", "sobel", "edge", **RAW, sigma=1.5)
-    yield Row(
-        'Arr, Arc, Acc = feature.structure_tensor(x, sigma=1.5, mode="nearest")',
-        f"Arr, Arc, Acc = {tensor}",
-    )
+    yield from window_rows()
     yield from color_rows()
     yield from byte_rows()
+
+
+def window_rows():
+    """By default the border is padded with zeros, as are the derivatives there."""
+    for options, boundary, sigma in [
+        ("", "constant", None),
+        (', sigma=1.5, mode="nearest"', "edge", 1.5),
+        (', sigma=(1.5, 0.5), mode="reflect"', "symmetric", (1.5, 0.5)),
+    ]:
+        tensor = ours("structure_tensor", "x", "sobel", boundary, **RAW, sigma=sigma)
+        yield Row(
+            f"Arr, Arc, Acc = feature.structure_tensor(x{options})",
+            f"Arr, Arc, Acc = {tensor}",
+        )
+    yield Row(
+        "feature.corner_harris(x, sigma=1.5)",
+        harris(0.05, "x", "sobel", "constant", **RAW, sigma=1.5),
+    )
+    yield Row("filters.gaussian(x, 1.5)", smooth("x", ("gaussian", 1.5)))
+    yield Row(
+        "filters.gaussian(rgb, (1.5, 0.5), channel_axis=-1)",
+        smooth("rgb", ("gaussian", (1.5, 0.5)), axes=HWC),
+    )
 
 
 def color_rows():

@@ -7,9 +7,11 @@ from ..table import (
     Library,
     Row,
     first,
+    kernel,
     laplacian,
     magnitude,
     second,
+    smooth,
 )
 
 # For each boundary condition of ours, the name in SciPy.
@@ -48,6 +50,7 @@ def rows():
     yield Row("ndimage.laplace(x)", laplacian("x", "symmetric"))
     yield Row("ndimage.laplace(v)", laplacian("v", "symmetric", DHW))
     yield from gaussian_rows()
+    yield from rows_of_any_taps()
     yield from color_rows()
     yield from byte_rows()
 
@@ -66,6 +69,38 @@ def gaussian_rows():
     )
     yield Row(
         "ndimage.gaussian_laplace(x, 1.5)", f"sum({second(*gaussian, **RAW)}[::2])"
+    )
+
+
+def rows_of_any_taps():
+    """Smoothing alone, and weights of one's own."""
+    yield Row(
+        "ndimage.gaussian_filter(x, 1.5)", smooth("x", ("gaussian", 1.5), "symmetric")
+    )
+    yield Row(
+        'ndimage.gaussian_filter(x, (1.5, 0.5), mode="nearest")',
+        smooth("x", ("gaussian", (1.5, 0.5)), "edge"),
+    )
+    yield Row(
+        "ndimage.gaussian_filter(x, (1.5, 0.5), order=(0, 1))",
+        f"{first('x', ('gaussian', (1.5, 0.5)), 'symmetric', **RAW)}[1]",
+    )
+    for size, weights in [(3, (1, 1, 1)), (2, (1, 1, 0))]:
+        yield Row(
+            f"ndimage.uniform_filter(x, {size})",
+            smooth("x", kernel(smoothing=weights), "symmetric"),
+        )
+    yield Row(
+        "ndimage.correlate1d(x, [1, -8, 0, 8, -1], axis=0)",
+        f"{first('x', 'central5', 'symmetric', **RAW)}[0]",
+    )
+    yield Row(
+        "ndimage.correlate1d(x, [-1, 3, -2], axis=0)",
+        f"{first('x', kernel(first=(-1, 3, -2)), 'symmetric', **RAW)}[0]",
+    )
+    yield Row(
+        "ndimage.convolve1d(x, [-1, 3, -2], axis=0)",
+        f"{first('x', kernel(first=(-2, 3, -1)), 'symmetric', **RAW)}[0]",
     )
 
 
