@@ -76,6 +76,22 @@ def sobel(mode, xp, layout, image):
     return tuple(both)
 
 
+def one_sided(xp, layout, image):
+    """Central differences, one-sided at the border."""
+    parts = []
+    for a in layout.axes:
+        n = image.shape[a]
+        inner = part(image, a, slice(2, None)) - part(image, a, slice(None, -2))
+        first = difference(part(image, a, slice(None, 2)), a)
+        last = difference(part(image, a, slice(n - 2, None)), a)
+        parts.append(
+            padded(xp, inner / 2, a, 1, 1)
+            + padded(xp, first, a, 0, n - 1)
+            + padded(xp, last, a, n - 1, 0)
+        )
+    return tuple(parts)
+
+
 def sobel_edges(xp, layout, image):
     """Sobel's derivatives in one array, with boundary "reflect"."""
     return xp.stack(sobel("reflect", xp, layout, image), -1)
@@ -369,6 +385,11 @@ WORK = {
         "spatial_gradient",
         gradient_to_the_border,
         options={"operator": "central", "boundary": "linear"},
+    ),
+    "gradient, one-sided": Work(
+        "spatial_gradient",
+        one_sided,
+        options={"operator": "central", "one_sided": True},
     ),
     "gradient_magnitude": Work("gradient_magnitude", gradient_magnitude, options=SOBEL),
     "gradient_orientation": Work(

@@ -26,6 +26,7 @@ from jax_imgrad._smooth import smooth
 from jax_imgrad._structure_tensor import structure_tensor
 from jax_imgrad._taps import Kernel
 from jax_imgrad._tf_image import image_gradients, sobel_edges, total_variation
+from jax_imgrad._validity import valid_outputs
 
 __version__ = "0.1.0"
 
@@ -47,6 +48,7 @@ __all__ = [
     "structure_tensor",
     "total_variation",
     "typing",
+    "valid_outputs",
 ]
 
 

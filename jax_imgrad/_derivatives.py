@@ -18,10 +18,12 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Shaped
 
 from jax_imgrad import _arguments, _stencils
-from jax_imgrad._operators import apply_divergence, apply_stencils, apply_sum
+from jax_imgrad._neighbors import apply_adjoint, apply_gradient, plan_of
+from jax_imgrad._operators import apply_stencils, apply_sum
 from jax_imgrad.typing import (
     Axes,
     Boundaries,
+    GridSpacing,
     Implementation,
     Numbers,
     Operator,
@@ -36,9 +38,10 @@ def spatial_gradient(
     operator: Operator = "forward",
     axes: Axes = (-3, -2),
     boundary: Boundaries = "interior",
-    spacing: Spacing = 1.0,
+    spacing: GridSpacing = 1.0,
     scale: Scale = "derivative",
     where: Bool[Numbers, "..."] | None = None,
+    one_sided: bool = False,
     dtype: DTypeLike | None = None,
     implementation: Implementation | None = None,
 ) -> tuple[Shaped[Array, "..."], ...]:
@@ -90,12 +93,23 @@ def spatial_gradient(
         the first two, `jax.export` of an unknown size needs a constraint, "h >= 2" for
         Sobel; the error message states the size.
       spacing: h, the distance between neighboring pixels: a positive number, or a
-        sequence or array with one for each axis.
+        sequence or array with one for each axis. In a sequence, an axis may also have
+        an array, JAX or NumPy, traced or not; derivatives with respect to it exist. An
+        array of rank 1 holds the coordinates of the pixels along the axis, strictly
+        increasing, for the first three operators of the table, `"central"` being that
+        of `numpy.gradient`, and the boundaries `"interior"`, `"linear"` and
+        `"quadratic"`. An array of the rank of `x` that broadcasts to it holds the
+        spacing of each pixel, by which the derivative on a unit grid is divided.
       scale: `"derivative"` normalizes the taps so that the derivative of a ramp is its
         slope. `"raw"` uses the taps of the table, as OpenCV, SciPy and TensorFlow do.
       where: mask of the valid pixels, bool, broadcast to the shape of `x`. An output is
         0 unless all pixels that its taps read are valid. Invalid pixels are masked
         before differencing, so a NaN in them reaches neither value nor derivative.
+        :func:`valid_outputs` tells which outputs count.
+      one_sided: for the first three operators of the table. Where one neighbor along
+        the axis is invalid or, with `boundary="interior"`, beyond the border, the
+        result is the slope to the other one; it is 0 if there is none, and at invalid
+        pixels. Without a mask, `"central"` is then `numpy.gradient`.
       dtype: dtype of the result. Defaults to `x.dtype` for floating and complex arrays.
         Integers default to float32 or, if all taps are integers, to the smallest signed
         dtype that holds every result (uint8 gives int16; int32 may wrap if none does).
@@ -129,17 +143,28 @@ def spatial_gradient(
       >>> float(abs(dy).max()), float(abs(dx).max())
       (0.0, 0.0)
 
+      Along the meridians and the parallels of a globe, in kilometers:
+
+      >>> lat, lon = jnp.radians(jnp.array([0.0, 30, 50, 60])), jnp.arange(5.0)
+      >>> widths = 111 * jnp.cos(lat)[:, None]  # of a degree of longitude
+      >>> dy, dx = jig.spatial_gradient(
+      ...     jnp.broadcast_to(lon, (4, 5)), operator="central", axes=(0, 1),
+      ...     boundary="linear", spacing=(6371 * lat, widths),
+      ... )
+      >>> jnp.round(1 / dx[:, 0])
+      Array([111.,  96.,  71.,  56.], dtype=float32)
+
     Reference:
       H. Scharr, "Optimale Operatoren in der digitalen Bildverarbeitung", dissertation,
       Heidelberg, 2000. H. Farid, E. Simoncelli, "Differentiation of discrete
       multidimensional signals", IEEE Transactions on Image Processing 13, 2004.
     """
     array = _arguments.as_array("x", x)
-    specs = _arguments.axis_specs("x", array, axes, boundary, spacing)
+    specs, grid = _arguments.axis_specs_and_grid("x", array, axes, boundary, spacing)
     kernel = _arguments.operator_and_scale(operator, scale, specs)
-    stencils = _stencils.gradient(*kernel, specs)
-    result_dtype = _arguments.result_dtype("x", array.dtype, dtype, stencils)
-    return apply_stencils(array, stencils, where, result_dtype, implementation)
+    plan = plan_of(*kernel, specs, grid, one_sided)
+    result_dtype = _arguments.result_dtype("x", array.dtype, dtype, plan.stencils, grid)
+    return apply_gradient(array, plan, where, result_dtype, implementation)
 
 
 def second_derivatives(
@@ -169,7 +194,7 @@ def second_derivatives(
       operator: as in :func:`spatial_gradient`.
       axes: as in :func:`spatial_gradient`.
       boundary: as in :func:`spatial_gradient`.
-      spacing: as in :func:`spatial_gradient`.
+      spacing: as in :func:`spatial_gradient`, numbers only.
       scale: as in :func:`spatial_gradient`.
       where: as in :func:`spatial_gradient`.
       dtype: as in :func:`spatial_gradient`.
@@ -224,7 +249,7 @@ def laplacian(
       x: a JAX or NumPy array of any rank. Any axis may be sharded.
       axes: as in :func:`spatial_gradient`.
       boundary: as in :func:`spatial_gradient`.
-      spacing: as in :func:`spatial_gradient`.
+      spacing: as in :func:`spatial_gradient`, numbers only.
       where: as in :func:`spatial_gradient`.
       dtype: as in :func:`spatial_gradient`.
       implementation: as in :func:`spatial_gradient`.
@@ -261,9 +286,10 @@ def divergence(
     operator: Operator = "forward",
     axes: Axes = (-3, -2),
     boundary: Boundaries = "interior",
-    spacing: Spacing = 1.0,
+    spacing: GridSpacing = 1.0,
     scale: Scale = "derivative",
     where: Bool[Numbers, "..."] | None = None,
+    one_sided: bool = False,
     dtype: DTypeLike | None = None,
     implementation: Implementation | None = None,
 ) -> Shaped[Array, "..."]:
@@ -292,6 +318,7 @@ def divergence(
       scale: as in :func:`spatial_gradient`.
       where: mask of the valid pixels of the image. Entries of `gradients` whose taps
         read an invalid pixel are ignored; the divergence is 0 at invalid pixels.
+      one_sided: as in :func:`spatial_gradient`.
       dtype: as in :func:`image_gradients`, except that integers default to float32 if
         any tap is not an integer.
       implementation: as in :func:`spatial_gradient`.
@@ -318,11 +345,12 @@ def divergence(
     """
     fields = _arguments.as_fields("gradients", gradients, axes)
     name, first = "gradients[0]", fields[0]
-    specs = _arguments.axis_specs(name, first, axes, boundary, spacing)
+    specs, grid = _arguments.axis_specs_and_grid(name, first, axes, boundary, spacing)
     kernel = _arguments.operator_and_scale(operator, scale, specs)
-    stencils = _stencils.gradient(*kernel, specs)
-    result_dtype = _arguments.divergence_dtype(name, first.dtype, dtype, stencils)
+    plan = plan_of(*kernel, specs, grid, one_sided)
+    stencils = plan.stencils
+    result_dtype = _arguments.divergence_dtype(name, first.dtype, dtype, stencils, grid)
     _arguments.check_sizes(name, first, stencils)
     valid = _arguments.as_mask(where, name, first)
     _arguments.check_implementation(implementation)
-    return apply_divergence(fields, valid, stencils, result_dtype, implementation)
+    return apply_adjoint(fields, valid, plan, result_dtype, implementation)

@@ -16,17 +16,17 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Shaped
 
-from jax_imgrad import _arguments, _norms, _stencils
+from jax_imgrad import _arguments, _norms
 from jax_imgrad._dtypes import accumulator, float_of
-from jax_imgrad._operators import apply_stencils
+from jax_imgrad._neighbors import apply_gradient, plan_of
 from jax_imgrad.typing import (
     Axes,
     Boundaries,
+    GridSpacing,
     Implementation,
     Numbers,
     Operator,
     Scale,
-    Spacing,
 )
 
 
@@ -137,9 +137,10 @@ def gradient_magnitude(
     operator: Operator = "forward",
     axes: Axes = (-3, -2),
     boundary: Boundaries = "interior",
-    spacing: Spacing = 1.0,
+    spacing: GridSpacing = 1.0,
     scale: Scale = "derivative",
     where: Bool[Numbers, "..."] | None = None,
+    one_sided: bool = False,
     dtype: DTypeLike | None = None,
     implementation: Implementation | None = None,
 ) -> Float[Array, "..."]:
@@ -160,6 +161,7 @@ def gradient_magnitude(
       scale: as in :func:`spatial_gradient`.
       where: as in :func:`spatial_gradient`. The result is 0 where the derivative along
         any axis is invalid.
+      one_sided: as in :func:`spatial_gradient`.
       dtype: floating dtype of the result; defaults to `x.dtype`, or to float32 for
         integers. Complex dtypes give a real result of the same precision.
       implementation: as in :func:`spatial_gradient`.
@@ -190,13 +192,13 @@ def gradient_magnitude(
       Pattern Analysis and Machine Intelligence 8, 1986.
     """
     array = _arguments.as_array("x", x)
-    specs = _arguments.axis_specs("x", array, axes, boundary, spacing)
+    specs, grid = _arguments.axis_specs_and_grid("x", array, axes, boundary, spacing)
     kernel = _arguments.operator_and_scale(operator, scale, specs)
-    stencils = _stencils.gradient(*kernel, specs)
-    result_dtype = _arguments.float_dtype("x", array.dtype, dtype, stencils)
+    plan = plan_of(*kernel, specs, grid, one_sided)
+    result_dtype = _arguments.float_dtype("x", array.dtype, dtype, plan.stencils)
     # The norm is computed in the accumulation dtype, and rounded once.
-    gradient = apply_stencils(
-        array, stencils, where, accumulator(result_dtype), implementation, jointly=True
+    gradient = apply_gradient(
+        array, plan, where, accumulator(result_dtype), implementation, jointly=True
     )
     return _magnitude(gradient, jnp.finfo(result_dtype).dtype)
 
@@ -207,9 +209,10 @@ def gradient_orientation(
     operator: Operator = "forward",
     axes: Axes = (-3, -2),
     boundary: Boundaries = "interior",
-    spacing: Spacing = 1.0,
+    spacing: GridSpacing = 1.0,
     scale: Scale = "derivative",
     where: Bool[Numbers, "..."] | None = None,
+    one_sided: bool = False,
     dtype: DTypeLike | None = None,
     implementation: Implementation | None = None,
 ) -> Float[Array, "..."] | Any:  # a tuple for more than two axes
@@ -234,6 +237,7 @@ def gradient_orientation(
       spacing: as in :func:`spatial_gradient`.
       scale: as in :func:`spatial_gradient`.
       where: as in :func:`gradient_magnitude`.
+      one_sided: as in :func:`spatial_gradient`.
       dtype: as in :func:`gradient_magnitude`.
       implementation: as in :func:`spatial_gradient`.
 
@@ -259,15 +263,15 @@ def gradient_orientation(
       2005.
     """
     array = _arguments.as_array("x", x)
-    specs = _arguments.axis_specs("x", array, axes, boundary, spacing)
+    specs, grid = _arguments.axis_specs_and_grid("x", array, axes, boundary, spacing)
     if len(specs) == 1:
         raise ValueError(f"axes must be two or more for an angle, got {axes}")
     kernel = _arguments.operator_and_scale(operator, scale, specs)
-    stencils = _stencils.gradient(*kernel, specs)
-    result_dtype = _arguments.float_dtype("x", array.dtype, dtype, stencils)
+    plan = plan_of(*kernel, specs, grid, one_sided)
+    result_dtype = _arguments.float_dtype("x", array.dtype, dtype, plan.stencils)
     _arguments.check_real("x", result_dtype)
-    gradient = apply_stencils(
-        array, stencils, where, accumulator(result_dtype), implementation, jointly=True
+    gradient = apply_gradient(
+        array, plan, where, accumulator(result_dtype), implementation, jointly=True
     )
     return _orientation(gradient, result_dtype)
 

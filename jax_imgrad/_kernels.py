@@ -15,6 +15,8 @@ from jax_imgrad._taps import Kernel, Taps, moment
 from jax_imgrad.typing import Operator, Scale
 
 NAMED: tuple[str, ...] = get_args(get_args(Operator)[0])
+# Those that are differences of neighboring pixels, along one axis.
+NEIGHBORING = ("forward", "backward", "central")
 
 # The taps of an operator along an axis by the order of the derivative there: smoothing,
 # the first derivative, the second. Empty if the operator has none.

@@ -69,7 +69,7 @@ def valid_differences(
         return []
     differences = as_differences(stencils)
     if differences is None:
-        return [_valid_and_existing(valid, separable) for separable in stencils]
+        return [valid & existing_outputs(valid, separable) for separable in stencils]
     valid = before_shift(valid)
     masks = []
     for axis, boundary, _ in differences:
@@ -80,8 +80,9 @@ def valid_differences(
     return masks
 
 
-def _valid_and_existing(valid: jax.Array, stencil: SeparableStencil) -> jax.Array:
-    mask = valid & valid_outputs(valid, stencil)
+def existing_outputs(valid: jax.Array, stencil: SeparableStencil) -> jax.Array:
+    """Where an output exists, and every pixel that it reads is valid."""
+    mask = valid_outputs(valid, stencil)
     for axis, factor in stencil:
         mask = zero_margin(mask, axis, factor.margin)
     return mask

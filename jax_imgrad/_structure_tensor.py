@@ -16,19 +16,19 @@ from jax_imgrad import _arguments, _stencils
 from jax_imgrad._dtypes import accumulator
 from jax_imgrad._linear import stencil
 from jax_imgrad._masks import ratio, valid_outputs
-from jax_imgrad._operators import apply_stencils
+from jax_imgrad._neighbors import apply_gradient, joint_mask, plan_of
 from jax_imgrad._platforms import materialize
 from jax_imgrad._stencils import AxisSpec, SeparableStencil
 from jax_imgrad.typing import (
     Axes,
     Boundaries,
+    GridSpacing,
     Implementation,
     Number,
     Numbers,
     Operator,
     Scale,
     Sigma,
-    Spacing,
 )
 
 
@@ -41,9 +41,10 @@ def structure_tensor(
     axes: Axes = (-3, -2),
     boundary: Boundaries = "interior",
     window_boundary: Boundaries | None = None,
-    spacing: Spacing = 1.0,
+    spacing: GridSpacing = 1.0,
     scale: Scale = "derivative",
     where: Bool[Numbers, "..."] | None = None,
+    one_sided: bool = False,
     dtype: DTypeLike | None = None,
     implementation: Implementation | None = None,
 ) -> tuple[Float[Array, "..."], ...]:
@@ -73,6 +74,7 @@ def structure_tensor(
       scale: as in :func:`spatial_gradient`.
       where: as in :func:`gradient_magnitude`. The window averages over the pixels with
         a valid gradient; the result is 0 if there are none in it.
+      one_sided: as in :func:`spatial_gradient`.
       dtype: as in :func:`gradient_magnitude`, but at least float32.
       implementation: as in :func:`spatial_gradient`.
 
@@ -99,18 +101,21 @@ def structure_tensor(
       Conference 1988.
     """
     array = _arguments.as_array("x", x)
-    specs = _arguments.axis_specs("x", array, axes, boundary, spacing)
+    specs, grid = _arguments.axis_specs_and_grid("x", array, axes, boundary, spacing)
     kernel = _arguments.operator_and_scale(operator, scale, specs)
-    stencils = _stencils.gradient(*kernel, specs)
+    plan = plan_of(*kernel, specs, grid, one_sided)
     result_dtype = accumulator(
-        _arguments.float_dtype("x", array.dtype, dtype, stencils)
+        _arguments.float_dtype("x", array.dtype, dtype, plan.stencils)
     )
     _arguments.check_real("x", result_dtype)
     window = _window(array, sigma, truncate, window_boundary, specs)
-    gradient = apply_stencils(
-        array, stencils, where, result_dtype, implementation, jointly=True
+    gradient = apply_gradient(
+        array, plan, where, result_dtype, implementation, jointly=True
     )
     valid = _arguments.as_mask(where, "x", array)
+    stencils = plan.stencils
+    if not (valid is None or plan.is_plain):
+        valid, stencils = joint_mask(valid, grid, plan.parts), ()
     return _moments(gradient, valid, stencils, window, implementation)
 
 
@@ -147,8 +152,9 @@ def _moments(
     if valid is None:
         return tuple(moments)
     # Invalid gradients are 0 in the moments. Divided by the share of the window whose
-    # gradient is valid, the moments are means over that share.
-    masks = [valid_outputs(valid, separable) for separable in stencils]
+    # gradient is valid, the moments are means over that share. Without stencils, the
+    # mask is that of the gradient.
+    masks = [valid_outputs(valid, separable) for separable in stencils] or [valid]
     mask = functools.reduce(jnp.logical_and, masks).astype(moments[0].dtype)
     (share,) = stencil([mask], ((window,),), implementation)
     return tuple(ratio(moment, share) for moment in moments)

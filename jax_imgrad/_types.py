@@ -1,8 +1,33 @@
 """Types shared by several modules; the public ones are in `typing.py`."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
+import numpy as np
+
+
+class Steps(NamedTuple):
+    """The distances between neighboring pixels along an axis.
+
+    `array` has the rank of the image, and the size of the image along that axis, else
+    1. It holds the distance to the next pixel, and 1 at the last one.
+    """
+
+    array: jax.Array | np.ndarray
+
+
+class Widths(NamedTuple):
+    """The pixel spacing at each pixel, an array that broadcasts to the image.
+
+    It has the rank of the image.
+    """
+
+    array: jax.Array | np.ndarray
+
+
+# The arrays in the option `spacing`: for each axis one, or None for a number.
+Grid = tuple[Steps | Widths | None, ...]
 
 # A pointwise penalty of the differences of images, `penalty(differences, parameters)`.
 #

@@ -24,6 +24,7 @@ __all__ = [
     "Downsampling",
     "EdgeAwarePenalty",
     "EdgeWeighting",
+    "GridSpacing",
     "Image",
     "Implementation",
     "MatchingOperator",
@@ -109,6 +110,13 @@ Boundaries = Boundary | Sequence[Boundary]
 
 Spacing = Number | Sequence[Number] | Numbers
 """The distance between neighboring pixels: one for all axes, or one for each axis."""
+
+GridSpacing = Parameter | Sequence[Parameter]
+"""A `Spacing`, or arrays: the coordinates of the pixels along an axis, or spacings.
+
+An array of rank 1 in a sequence holds the coordinates along the axis in that place. An
+array of the rank of the image holds the spacing of each pixel.
+"""
 
 Implementation = Literal["xla", "xla_cpu", "pallas_tpu"]
 """The name of a back end. Each is a module of `_backends/`."""

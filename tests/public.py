@@ -16,6 +16,7 @@ import jax_imgrad as jig
 
 WAYS = ("xla", "xla_cpu")
 TAKES_A_TUPLE = {"divergence", "magnitude", "orientation"}
+TAKES_A_MASK = {"valid_outputs"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Call:
         def call(*arrays):
             if self.name in TAKES_A_TUPLE:
                 arrays = (arrays,)
+            if self.name in TAKES_A_MASK:
+                arrays = (arrays[0] > 3,)
             return jax.tree.leaves(function(*arrays, **options))
 
         return call
@@ -69,6 +72,7 @@ class Call:
 
 SOBEL = {"operator": "sobel", "boundary": "edge"}
 BOXES = jig.Kernel(first=(-1, 1), smoothing=(1, 1))
+NEIGHBORS = {"operator": "central", "one_sided": True}
 stencil = functools.partial(Call, ways=WAYS)
 loss = functools.partial(Call, ways=WAYS)
 pair = functools.partial(loss, arrays=2)
@@ -79,12 +83,14 @@ CALLS = [
     stencil("spatial_gradient", {"operator": ("gaussian", 0.7), "boundary": "wrap"}),
     stencil("spatial_gradient", {"operator": "central", "boundary": "quadratic"}),
     stencil("spatial_gradient", {"operator": BOXES, "boundary": "reflect"}),
+    stencil("spatial_gradient", NEIGHBORS, parameters={"spacing": 0.7}),
     stencil("second_derivatives"),
     stencil("smooth"),
     stencil("smooth", {"operator": BOXES, "boundary": "constant"}),
     stencil("laplacian"),
     Call("divergence", arrays=2),
     stencil("divergence", SOBEL, arrays=2),
+    Call("divergence", NEIGHBORS, arrays=2, parameters={"spacing": 0.7}),
     stencil("sobel_edges", masked=False),
     stencil("gradient_magnitude"),
     stencil("gradient_magnitude", SOBEL),
@@ -166,6 +172,9 @@ CALLS = [
     Call("losses.laplacian_edge", arrays=2, parameters={"delta": 0.7, "weights": 0.6}),
     Call("losses.scale_and_shift", arrays=2, degree=None),
 ]
+
+OF_MASKS = [Call("valid_outputs", masked=False)]
+"""Functions whose array is a mask, so that they have no derivatives."""
 
 ONE_OF_EACH = list({call.name: call for call in reversed(CALLS)}.values())
 """The first call of each function."""

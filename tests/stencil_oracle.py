@@ -194,8 +194,87 @@ def gradient(
     spacing=1,
     scale="derivative",
     where=None,
+    one_sided=False,
 ):
-    return results(x, 1, operator, axes, boundary, spacing, scale, where)
+    axes = [a % np.ndim(x) for a in axes]
+    uneven = [np.ndim(h) == 1 for h in each(spacing, axes)]
+    if not (one_sided or any(uneven)):
+        widths = each(spacing, axes)
+        parts = results(x, 1, operator, axes, boundary, 1, scale, where)
+        return [part / h for part, h in zip(parts, widths, strict=True)]
+    x = np.asarray(x)
+    x = x.astype(complex if x.dtype.kind == "c" else float)
+    where = np.broadcast_to(True if where is None else where, x.shape)
+    gain = 2 if (operator, scale) == ("central", "raw") else 1
+    parts = []
+    for axis, mode, h in zip(
+        axes, each(boundary, axes), each(spacing, axes), strict=True
+    ):
+        if not (one_sided or np.ndim(h) == 1):
+            options = {"axes": [axis], "boundary": mode, "scale": scale, "where": where}
+            parts += [part / h for part in gradient(x, operator, **options)]
+            continue
+        slopes = slopes_along(x, where, operator, axis, mode, h, one_sided)[0]
+        parts.append(gain * slopes / (1 if np.ndim(h) == 1 else h))
+    return parts
+
+
+def slopes_along(x, where, operator, axis, mode, h, one_sided):
+    """The slopes to neighboring pixels along an axis, and where they are known."""
+    slopes, known = np.zeros_like(x), np.zeros(x.shape, bool)
+    at = h if np.ndim(h) == 1 else np.arange(x.shape[axis])
+    for pixel in np.ndindex(*x.shape):
+        if pixel[axis] == 0:
+            line = tuple(slice(None) if a == axis else i for a, i in enumerate(pixel))
+            found = slopes_of(x[line], where[line], at, operator, mode, one_sided)
+            slopes[line], known[line] = np.transpose(found)
+    return slopes, known
+
+
+def slopes_of(line, valid, at, operator, mode, one_sided):
+    """Pairs of a slope and whether it is known, for each pixel of a line."""
+    extrapolates = mode in ("linear", "quadratic")
+    around = "constant" if mode in ("interior", "constant") or extrapolates else mode
+    line, inside = np.pad(line, 1, mode=around), np.pad(valid, 1, mode=around)
+    if mode == "constant":
+        inside[[0, -1]] = True
+    at = np.concatenate([at[:1] - 1, at, at[-1:] + 1])
+    pairs = []
+    for i in range(1, len(line) - 1):
+        after, before = (
+            (line[i + k] - line[i]) / (at[i + k] - at[i])
+            if inside[i] and inside[i + k]
+            else None
+            for k in (1, -1)
+        )
+        h_after, h_before = at[i + 1] - at[i], at[i] - at[i - 1]
+        one, other = (after, before) if operator == "forward" else (before, after)
+        if operator == "central":
+            one, other = None, after if before is None else before
+            if None not in (after, before):
+                one = (h_before * after + h_after * before) / (h_before + h_after)
+        if one is None and extrapolates and i in (1, len(line) - 2):
+            missing_after = i == len(line) - 2
+            needed = operator != ("backward" if missing_after else "forward")
+            if needed and (after is None) == missing_after:
+                one = beyond(line, inside, at, i, operator, mode)
+        if one is None and one_sided:
+            one = other
+        pairs.append((0 if one is None else one, one is not None))
+    return pairs
+
+
+def beyond(line, inside, at, i, operator, mode):
+    """The slope at an end, of the line or the parabola through the pixels nearest."""
+    toward = 1 if i == 1 else -1
+    nearest = [i + k * toward for k in range(2 if mode == "linear" else 3)]
+    if not inside[nearest].all() or nearest[-1] not in range(1, len(line) - 1):
+        return None
+    curve = np.polynomial.Polynomial.fit(at[nearest], line[nearest], len(nearest) - 1)
+    if operator == "central":
+        return curve.deriv()(at[i])
+    end = at[i] - (at[i + toward] - at[i])  # the interval beyond has the same size
+    return (curve(end) - curve(at[i])) / (end - at[i])
 
 
 def second_derivatives(
@@ -267,20 +346,37 @@ def counts_at(valid, counts, operator, axes, boundary):
     return ~bad
 
 
-def valid_outputs(valid, operator="forward", axes=(-3, -2), boundary="interior"):
-    """Where each part of a gradient is valid."""
+def valid_outputs(
+    valid,
+    operator="forward",
+    axes=(-3, -2),
+    boundary="interior",
+    one_sided=False,
+    spacing=1,
+):
+    """Where each part of a gradient is valid, or does not exist."""
     axes = [a % valid.ndim for a in axes]
-    return [
-        counts_at(valid, counts, operator, axes, boundary)
-        for counts in derived(axes, 1)
-    ]
+    masks = []
+    for counts, axis, mode, h in zip(
+        derived(axes, 1), axes, each(boundary, axes), each(spacing, axes), strict=True
+    ):
+        if not (one_sided or np.ndim(h) == 1):
+            masks.append(counts_at(valid, counts, operator, axes, boundary))
+            continue
+        known, exists = (
+            slopes_along(valid + 0.0, w, operator, axis, mode, h, one_sided)[1]
+            for w in (valid, np.ones_like(valid))
+        )
+        masks.append(known | ~exists)
+    return masks
 
 
 def joint_gradient(x, where=None, **options):
     """The gradient where all its parts are valid, and the mask of these pixels."""
     if where is None:
         return gradient(x, **options), np.ones(np.shape(x), bool)
-    stencils = {k: options[k] for k in ("operator", "axes", "boundary") if k in options}
+    names = ("operator", "axes", "boundary", "one_sided", "spacing")
+    stencils = {k: options[k] for k in names if k in options}
     counts = np.all(valid_outputs(where, **stencils), axis=0)
     parts = gradient(x, where=where, **options)
     return [np.where(counts, part, 0) for part in parts], counts

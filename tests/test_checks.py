@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from public import TAKES_A_MASK
 from test_conventions import PUBLIC
 
 import jax_imgrad as jig
@@ -262,9 +263,16 @@ ARRAYS = {
 
 def with_option(option):
     """Parametrizes over the functions that have this option."""
-    return pytest.mark.parametrize(
-        "name", [name for name in PUBLIC if option in PARAMETERS[name]]
-    )
+    return pytest.mark.parametrize("name", has(option))
+
+
+def has(option):
+    """The functions that have this option."""
+    return [
+        name
+        for name in PUBLIC
+        if option in PARAMETERS[name] and option not in ARRAYS[name]
+    ]
 
 
 # Arguments that are a tuple of arrays, in the functions of `public.TAKES_A_TUPLE`.
@@ -273,7 +281,8 @@ TUPLES = {"gradients", "parts"}
 
 def refuses(error, words, name, shape=(2, 4, 4, 3), instead=None, **options):
     """Asserts that a function refuses these options, or the arrays in `instead`."""
-    given = dict.fromkeys(ARRAYS[name], np.ones(shape, "float32")) | (instead or {})
+    dtype = bool if name in TAKES_A_MASK else "float32"
+    given = dict.fromkeys(ARRAYS[name], np.ones(shape, dtype)) | (instead or {})
     for key in TUPLES & {*given}:
         axes = options.get("axes", (-3, -2))
         count = len(axes) if isinstance(axes, tuple) and len(axes) else 2
@@ -401,14 +410,17 @@ def test_boundaries_that_need_several_pixels(boundary, least, name, axis):
 
 # Each option, for all functions that have it.
 
-OPTIONS = {name for parameters in PARAMETERS.values() for name in parameters}
+OPTIONS = {
+    key for name in PUBLIC for key in PARAMETERS[name] if key not in ARRAYS[name]
+}
 ARRAYS_OR_NUMBERS = {"delta", "edge_weight"}
 NUMBERS_ALONE = {"alpha", "scales", "sigma", "spacing", "step", "truncate"}
 BOOLS = {
     *("isotropic", "channel_coupling", "mean_normalized", "subtract_delta"),
-    *("downsampled", "mixed"),
+    *("downsampled", "mixed", "one_sided"),
 }
 SINGLE_NUMBERS = {"constant"}  # which may be traced
+TAKES_ARRAYS_OF_SPACINGS = {*has("one_sided")} - TAKES_A_MASK
 NAMES = {
     *(
         "boundary",
@@ -424,14 +436,9 @@ NAMES = {
 
 
 def test_every_option_is_of_one_kind():
-    arrays = {key for keys in ARRAYS.values() for key in keys}
     kinds = ARRAYS_OR_NUMBERS | NUMBERS_ALONE | BOOLS | NAMES | SINGLE_NUMBERS
     kinds |= {"axes", "where", "weights"}
-    assert OPTIONS - arrays == kinds
-
-
-def has(option):
-    return [name for name in PUBLIC if option in PARAMETERS[name]]
+    assert kinds == OPTIONS
 
 
 @pytest.mark.parametrize(
@@ -473,6 +480,10 @@ def test_numbers_must_be_scalars_and_static(name, option):
     for value in ("2", [[2]], np.ones((2, 2)), 2j, True, None, jax.random.key(0)):
         with pytest.raises(ValueError, match=f"^{option} must "):
             call(value)
+    if option == "spacing" and name in TAKES_ARRAYS_OF_SPACINGS:
+        for ours, expected in zip(jax.jit(call)(2.0), call(2), strict=True):
+            np.testing.assert_allclose(ours, expected, 1e-6)
+        return
     with pytest.raises(ValueError, match=f"^{option} must .* which is traced"):
         jax.jit(call)(2.0)
 
@@ -480,6 +491,7 @@ def test_numbers_must_be_scalars_and_static(name, option):
 def given_to(name, count=2):
     """Small random arrays for a function; a divergence gets `count` of them."""
     image = np.random.default_rng(0).random((1, 4, 5, 2), "float32") + 1
+    image = image > 1.3 if name in TAKES_A_MASK else image
     return [(image,) * count] if name == "divergence" else [image] * len(ARRAYS[name])
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import test_every_function
-from public import CALLS
+from public import CALLS, OF_MASKS
 
 import jax_imgrad as jig
 
@@ -29,7 +29,7 @@ MODULES = {"jig": jig, "losses": jig.losses, "typing": jig.typing}
 # Functions with a single implementation, which use no back end.
 WITHOUT_IMPLEMENTATION = {
     *("losses.laplacian_edge", "losses.scale_and_shift"),
-    *("absolute", "magnitude", "orientation"),
+    *("absolute", "magnitude", "orientation", "valid_outputs"),
 }
 
 # From the lowest layer to the highest. A module imports only from lower layers than its
@@ -47,8 +47,9 @@ LAYERS = [
     {"_backends"},
     {"_linear", "_functional"},
     {"_operators"},
+    {"_neighbors"},
     {"_tf_image", "_derivatives", "_features", "_structure_tensor", "_smooth"}
-    | {"losses"},
+    | {"_validity", "losses"},
     {"__init__"},
 ]
 
@@ -279,11 +280,12 @@ def test_public_names():
         "spatial_gradient",
         "structure_tensor",
         "total_variation",
+        "valid_outputs",
     ]
 
 
 def test_the_table_of_calls_has_every_function():
-    assert {call.name for call in CALLS} == PUBLIC.keys()
+    assert {call.name for call in [*CALLS, *OF_MASKS]} == PUBLIC.keys()
 
 
 def test_the_fast_tests_call_every_function():

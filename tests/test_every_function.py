@@ -7,10 +7,11 @@ import pytest
 from cases import mesh_of, random_array
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
-from public import ONE_OF_EACH, arrays
+from public import OF_MASKS, ONE_OF_EACH, arrays
 
 pytestmark = pytest.mark.fast
-each_function = pytest.mark.parametrize("call", ONE_OF_EACH, ids=str)
+each_function = pytest.mark.parametrize("call", [*ONE_OF_EACH, *OF_MASKS], ids=str)
+each_of_numbers = pytest.mark.parametrize("call", ONE_OF_EACH, ids=str)
 
 SHAPE = (8, 4, 5, 2)
 LINEAR = {
@@ -39,7 +40,7 @@ def test_jit_vmap_and_shapes(call):
         assert (struct.shape, struct.dtype) == (part.shape, part.dtype)
 
 
-@each_function
+@each_of_numbers
 def test_grad_jvp_hessian_checkpoint_and_scan(call):
     gradient = jax.grad(call.weighted)
 

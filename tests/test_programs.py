@@ -33,6 +33,13 @@ TENSOR = functools.partial(jig.structure_tensor, boundary="edge")
 COUPLED = functools.partial(losses.total_variation, channel_coupling=True)
 
 
+ONE_SIDED = functools.partial(jig.spatial_gradient, operator="central", one_sided=True)
+
+
+def adjoint_of_one_sided(image):
+    return jig.divergence((image, image), operator="central", one_sided=True)
+
+
 def divergence(image):
     return jig.divergence((image, image), operator="sobel", boundary="edge")
 
@@ -81,6 +88,8 @@ STORED = {
     "its derivative": (mean_of(losses.laplacian_edge), IMAGES, 2, 5.1),
     "structure_tensor": (TENSOR, IMAGES, 1, 2.3),
     "divergence": (divergence, IMAGES, 1, 0.2),
+    "one-sided differences": (ONE_SIDED, IMAGES, 1, 0.05),
+    "their adjoint": (adjoint_of_one_sided, IMAGES, 1, 0.05),
     "derivative of total_variation": (mean_of(losses.total_variation), GRAY, 1, 0.05),
     "coupled": (mean_of(COUPLED), IMAGES, 1, 2),
     "coupled, by the definition": (

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from cases import mesh_of
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
-from public import TAKES_A_TUPLE
+from public import TAKES_A_MASK, TAKES_A_TUPLE
 from test_conventions import PUBLIC
 from test_sharding import collectives
 
@@ -45,6 +45,8 @@ def functions(condition):
 
 
 each_function = functions(lambda name: True)
+# A mask has neither another dtype, nor a mask, nor a derivative.
+each_of_numbers = functions(lambda name: name not in TAKES_A_MASK)
 
 
 def code(text):
@@ -80,6 +82,7 @@ def arrays(name, seed=0):
 def call(name, *given, **options):
     """The results of a function, as a list."""
     given = (given,) if name in TAKES_A_TUPLE else given
+    given = (given[0].astype(bool),) if name in TAKES_A_MASK else given
     return jax.tree.leaves(PUBLIC[name](*given, **options))
 
 
@@ -257,7 +260,7 @@ def test_shapes(name):
     assert takes_axes == ("axes" in OPTIONS[name])
 
 
-@each_function
+@each_of_numbers
 def test_dtypes(name):
     row = conventions(name)["dtype"]
     pairs = re.findall(r"`(\w+)` → `(\w+)`", row)
@@ -273,7 +276,7 @@ def test_dtypes(name):
         assert "complex64" in row
 
 
-@each_function
+@each_of_numbers
 def test_masks(name):
     row = conventions(name)["mask"]
     assert row.startswith("`where=`: ") == ("where" in OPTIONS[name])
@@ -294,7 +297,7 @@ def test_masks(name):
         assert not any(part[~valid].any() for part in parts)
 
 
-@each_function
+@each_of_numbers
 def test_derivatives_at_zero(name):
     """0 for a constant first argument, or the same everywhere for linear functions."""
     row, (first, *others) = conventions(name)["derivative at zero"], arrays(name)

@@ -324,8 +324,8 @@ def test_options_that_are_traced():
         (losses.edge_aware_smoothness, {"mean_normalized": True}),
         (losses.gradient_matching, {"axes": (1, 2)}),
         (losses.gradient_matching, {"axes": 1}),
-        (lambda x, y, **o: jig.spatial_gradient(x, **o), {"spacing": 2.0}),
-        (lambda x, y, **o: jig.spatial_gradient(x, **o), {"spacing": (2.0, 1.0)}),
+        (lambda x, y, **o: jig.second_derivatives(x, **o), {"spacing": 2.0}),
+        (lambda x, y, **o: jig.second_derivatives(x, **o), {"spacing": (2.0, 1.0)}),
         (lambda x, y, **o: jig.structure_tensor(x, **o), {"sigma": 2.0}),
     ]:
         pair = COLORS, COLORS**2
@@ -417,3 +417,45 @@ def test_a_negative_spacing():
     (reversed_,) = jig.spatial_gradient(jnp.flip(GRAY, 0), spacing=2.0, **options)
     (slope,) = jig.spatial_gradient(GRAY, spacing=2.0, **options)
     np.testing.assert_allclose(jnp.flip(reversed_, 0), -slope, 1e-6)
+
+
+def test_coordinates_and_arrays_of_spacings():
+    """Followed: a sequence, the opposite numbers, sorted ones, another rank."""
+    xs = np.array([0.0, 0.5, 2, 2.5, 4, 4.5, 7, 8, 9])
+    slope = functools.partial(jig.spatial_gradient, operator="central", axes=(0, 1))
+    expected = slope(GRAY, spacing=[1.0, xs])
+    listed = {"spacing": xs}
+    with pytest.raises(ValueError, match="pass the sequence ") as caught:
+        slope(GRAY, **listed)
+    words = str(caught.value).rpartition("pass the sequence ")[2]
+    for one, other in zip(
+        slope(GRAY, spacing=eval(words, listed)), expected, strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ValueError, match=r"; pass -spacing\[1\], and negate the"):
+        slope(GRAY[:, ::-1], spacing=[1.0, xs[::-1]])
+    _, dx = slope(GRAY[:, ::-1], spacing=[1.0, -xs[::-1]])
+    np.testing.assert_allclose(-dx[:, ::-1], expected[1], 1e-5, 1e-6)
+    mixed = np.random.default_rng(0).permutation(9)
+    with pytest.raises(ValueError, match="; sort them, and the pixels along this axis"):
+        slope(GRAY[:, mixed], spacing=[1.0, xs[mixed]])
+    order = np.argsort(xs[mixed])
+    _, dx = slope(GRAY[:, mixed][:, order], spacing=[1.0, xs[mixed][order]])
+    np.testing.assert_array_equal(dx, expected[1])
+    widths = np.linspace(1, 2, 7)[:, None]
+    batch = functools.partial(jig.spatial_gradient, axes=(1, 2))
+    with pytest.raises(ValueError, match="array of rank 4") as caught:
+        batch(GRAY[None, ..., None], spacing=[1.0, widths])
+    assert "pass spacing[1][None, ..., None]" in str(caught.value)
+    spacing = [1.0, widths[None, ..., None]]
+    ours = batch(GRAY[None, ..., None], spacing=spacing)
+    plain = jig.spatial_gradient(GRAY, axes=(0, 1))
+    np.testing.assert_allclose(ours[1][0, ..., 0], plain[1] / widths, 1e-6)
+    words = "apply it to its results for second derivatives"
+    with pytest.raises(ValueError, match=words):
+        jig.second_derivatives(GRAY, axes=(0, 1), spacing=[1.0, xs])
+    wide = {"axes": (1,), "spacing": [xs], "operator": "central"}
+    (second,) = jig.spatial_gradient(
+        *jig.spatial_gradient(0 * GRAY + xs**2, **wide), **wide
+    )
+    np.testing.assert_allclose(second[:, 2:-2], 2, 1e-5)

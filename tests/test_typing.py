@@ -17,7 +17,7 @@ import jax
 import jaxtyping
 import numpy as np
 import pytest
-from public import CALLS, arrays
+from public import CALLS, OF_MASKS, arrays
 from test_conventions import PUBLIC
 
 import jax_imgrad as jig
@@ -180,7 +180,7 @@ OPTIONS_WITH_NAMES = [
 @pytest.mark.parametrize(("name", "option"), OPTIONS_WITH_NAMES)
 def test_types_list_the_supported_values(name, option):
     """The error message for an unsupported value lists the same values."""
-    (call, *_) = [call for call in CALLS if call.name == name]
+    (call, *_) = [call for call in [*CALLS, *OF_MASKS] if call.name == name]
     with pytest.raises(ValueError, match=f"^{option} must be ") as caught:
         call.function(**{option: "?"})(*arrays(call, (1, 4, 5, 2)))
     said = str(caught.value).partition(", got ")[0].partition("one of ")[2]
@@ -194,7 +194,7 @@ def test_types_list_the_supported_values(name, option):
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS_WITH_NAMES)
 def test_every_value_of_a_type_is_supported(name, option):
-    (call, *_) = [call for call in CALLS if call.name == name]
+    (call, *_) = [call for call in [*CALLS, *OF_MASKS] if call.name == name]
     for value in literals(typing.get_type_hints(PUBLIC[name])[option]):
         if (option, value) == ("operator", "gaussian"):
             value = ("gaussian", 1)

@@ -3,6 +3,9 @@
 `arrays.py` checks arrays, `options.py` options of any function, `operators.py` the taps
 of the operators, and `stencils.py` their other options. `old_names.py` rejects names of
 earlier versions. `Kernel`, in `_taps.py`, checks its arguments itself.
+`arrays.py` checks arrays, `options.py` options of any function, `stencils.py` the
+options of the operators, `grids.py` arrays of spacings. `old_names.py` rejects names of
+earlier versions.
 
 A message names the argument, what was expected, what was passed, and what to pass
 instead. `tests/test_remedies.py` follows each of these remedies to the letter.
@@ -19,6 +22,8 @@ from jax_imgrad._arguments.arrays import check_has_batch as check_has_batch
 from jax_imgrad._arguments.arrays import check_image_rank as check_image_rank
 from jax_imgrad._arguments.arrays import check_real as check_real
 from jax_imgrad._arguments.arrays import difference_dtype as difference_dtype
+from jax_imgrad._arguments.grids import axis_specs_and_grid as axis_specs_and_grid
+from jax_imgrad._arguments.grids import check_neighbors as check_neighbors
 from jax_imgrad._arguments.old_names import renamed as renamed
 from jax_imgrad._arguments.operators import as_sigmas as as_sigmas
 from jax_imgrad._arguments.operators import matching_operator as matching_operator
@@ -31,6 +36,7 @@ from jax_imgrad._arguments.options import as_parameter as as_parameter
 from jax_imgrad._arguments.options import as_weights as as_weights
 from jax_imgrad._arguments.options import check_axis_mean as check_axis_mean
 from jax_imgrad._arguments.options import check_bool as check_bool
+from jax_imgrad._arguments.options import check_first_order as check_first_order
 from jax_imgrad._arguments.options import check_implementation as check_implementation
 from jax_imgrad._arguments.options import check_mean_normalized as check_mean_normalized
 from jax_imgrad._arguments.options import check_mixed as check_mixed

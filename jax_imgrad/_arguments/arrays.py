@@ -53,7 +53,7 @@ def _as_any_array(name: str, value: Any) -> jax.Array:
             "example with numpy.asarray(PIL.Image.open(path))"
         )
     if isinstance(value, np.ma.MaskedArray):
-        options = ("where", "weights", "delta", "edge_weight", "constant")
+        options = ("where", "weights", "delta", "edge_weight", "constant", "spacing")
         is_option = name.partition("[")[0] in options  # also weights[0]
         where = f", and where=~numpy.ma.getmaskarray({name})"
         raise TypeError(

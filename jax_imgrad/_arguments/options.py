@@ -106,6 +106,16 @@ def check_mixed(mixed: Any, order: int) -> None:
         )
 
 
+def check_first_order(one_sided: Any, order: int) -> None:
+    """Raises an error unless it is a bool, and True for first derivatives only."""
+    check_bool("one_sided", one_sided)
+    if one_sided and order != 1:
+        raise ValueError(
+            "one_sided must be False unless order=1, since second differences take "
+            f"both neighbors, got True with order={order}; leave one_sided out"
+        )
+
+
 def check_mean_normalized(mean_normalized: Any, name: str, dtype: np.dtype) -> None:
     """Raises an error unless it is a bool, and True for real images only."""
     check_bool("mean_normalized", mean_normalized)

@@ -13,6 +13,7 @@ from jax_imgrad._arguments import arrays, options
 from jax_imgrad._boundaries import LEAST_SIZES
 from jax_imgrad._dtypes import accumulator
 from jax_imgrad._stencils import BOUNDARIES, AxisSpec, SeparableStencil, largest_row
+from jax_imgrad._types import Grid
 from jax_imgrad.typing import Boundary
 
 _INTEGERS = ("int8", "int16", "int32", "int64")
@@ -52,11 +53,17 @@ def axis_specs(
     numbers = [options.as_number(one) for one in spacings]
     if not all(number and 1e-150 < number < 1e150 for number in numbers):
         is_negative = any(number is not None and number < 0 for number in numbers)
-        flip = "; reverse an axis with jax.numpy.flip" if is_negative else ""
+        hint = "; reverse an axis with jax.numpy.flip" if is_negative else ""
+        if any(getattr(one, "ndim", 0) for one in spacings):
+            hint = (
+                "; coordinates and arrays of spacings are options of spatial_gradient: "
+                "apply it to its results for second derivatives, and add up penalties "
+                "of its results for a loss"
+            )
         raise ValueError(
             "spacing must be a positive number between 1e-150 and 1e150, or a sequence "
             f"with one per axis, got {spacing!r}{arrays.hint_if_traced(*spacings)}"
-            f"{flip}"
+            f"{hint}"
         )
     return tuple(map(AxisSpec, positive, boundaries, map(float, numbers)))
 
@@ -115,9 +122,10 @@ def result_dtype(
     given: np.dtype,
     requested: DTypeLike | None,
     stencils: tuple[SeparableStencil, ...],
+    grid: Grid = (),
 ) -> np.dtype:
     """The dtype to compute in and of the results: the requested one, or a default."""
-    integer_taps = _has_integer_taps(stencils)
+    integer_taps = _has_integer_taps(stencils, grid)
     if requested is None and not jnp.issubdtype(given, jnp.inexact):
         dtype = np.dtype("float32")
         if integer_taps:
@@ -184,16 +192,18 @@ def divergence_dtype(
     given: np.dtype,
     requested: DTypeLike | None,
     stencils: tuple[SeparableStencil, ...],
+    grid: Grid = (),
 ) -> np.dtype:
     """The dtype of a divergence: that of integers, if the taps are integers too."""
     integers = not jnp.issubdtype(given, jnp.inexact)
-    if requested is None and integers and _has_integer_taps(stencils):
+    if requested is None and integers and _has_integer_taps(stencils, grid):
         return arrays.difference_dtype(name, given, None)
-    return result_dtype(name, given, requested, stencils)
+    return result_dtype(name, given, requested, stencils, grid)
 
 
-def _has_integer_taps(stencils: tuple[SeparableStencil, ...]) -> bool:
-    return all(float(weight).is_integer() for weight in _weights(stencils))
+def _has_integer_taps(stencils: tuple[SeparableStencil, ...], grid: Grid) -> bool:
+    is_uniform = all(entry is None for entry in grid)
+    return is_uniform and all(float(w).is_integer() for w in _weights(stencils))
 
 
 def _weights(stencils: tuple[SeparableStencil, ...]) -> list[float]:

@@ -29,6 +29,8 @@ class Library(NamedTuple):
 # What the names in the rows are, for the text above a table.
 LEGEND = {
     "x": "an image `[H, W]`",
+    "ys": "increasing coordinates `[H]`",
+    "xs": "increasing coordinates `[W]`",
     "rgb": "a color image `[H, W, 3]`",
     "u": "a uint8 image `[H, W]`",
     "v": "a volume `[D, H, W]`",
@@ -86,6 +88,8 @@ def arrays():
         "inner": np.pad(np.ones((2, 6)), 1),
         "inner3": np.pad(np.ones((1, 2, 3)), 1),
         "sizes": np.array([4.0, 8.0]).reshape(1, 2, 1, 1),
+        "ys": np.cumsum(rng.uniform(0.2, 2, 7)),
+        "xs": np.cumsum(rng.uniform(0.2, 2, 9)),
     }
 
 

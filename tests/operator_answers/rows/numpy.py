@@ -45,9 +45,31 @@ def second_order():
     )
 
 
+def uneven(spacing, boundary="linear", axes="(0, 1)"):
+    """Central differences of pixels at the coordinates `ys` and `xs`."""
+    options = f'operator="central", axes={axes}, boundary="{boundary}"'
+    return f"jig.spatial_gradient(x, {options}, spacing={spacing})"
+
+
+def on_coordinates(np):
+    """The calls on uneven grids that both have in common."""
+    yield Row(f"dy, dx = {np}.gradient(x, ys, xs)", f"dy, dx = {uneven('(ys, xs)')}")
+    yield Row(f"dy, dx = {np}.gradient(x, 2.0, xs)", f"dy, dx = {uneven('(2.0, xs)')}")
+    yield Row(f"{np}.gradient(x, ys, axis=0)", f"{uneven('[ys]', axes='0')}[0]")
+
+
 def rows():
     yield from gradients("np")
+    yield from on_coordinates("np")
     yield from second_order()
+    yield Row(
+        "dy, dx = np.gradient(x, ys, xs, edge_order=2)",
+        f"dy, dx = {uneven('(ys, xs)', 'quadratic')}",
+    )
+    yield Row(
+        "dy, dx = np.gradient(x, axis=(0, 1))",
+        f"dy, dx = {first('x', 'central', one_sided=True)}",
+    )
     yield Row("np.hypot(*np.gradient(x))", magnitude("x", *LINEAR))
     forward, backward = first("x", axes="0"), first("x", "backward", axes="0")
     yield Row("np.diff(x, axis=0)", f"{forward}[0][:-1]")
@@ -67,4 +89,6 @@ def rows():
 
 
 NUMPY = Library("NumPy", "numpy", {"np": "numpy"}, tuple(rows()))
-JAX = Library("JAX", "jax", {"jnp": "jax.numpy"}, tuple(gradients("jnp")))
+JAX = Library(
+    "JAX", "jax", {"jnp": "jax.numpy"}, (*gradients("jnp"), *on_coordinates("jnp"))
+)
