@@ -301,6 +301,49 @@ def orientation(xp, layout, dy, dx):
     return xp.arctan2(dy, dx)
 
 
+def eigenvalues(xp, layout, a, b, c):
+    """The eigenvalues of (a b; b c)."""
+    middle, half = (a + c) / 2, (a - c) / 2
+    size = xp.sqrt(half * half + b * b)
+    return middle - size, middle + size
+
+
+def eigenvectors(xp, layout, a, b, c):
+    """The eigenvectors of (a b; b c), by the angle of the larger one."""
+    angle = xp.arctan2(2 * b, c - a) / 2
+    y, x = xp.sin(angle), xp.cos(angle)
+    return xp.where(y > 0, -x, x), abs(y), y, x
+
+
+def central(x, axis, xp):
+    """Central differences, 0 at the border."""
+    later, earlier = part(x, axis, slice(2, None)), part(x, axis, slice(None, -2))
+    return padded(xp, (later - earlier) / 2, axis, 1, 1)
+
+
+def jacobian(xp, layout, field):
+    """Central differences of each component along each axis, in one array."""
+    return xp.stack([central(field, a, xp) for a in layout.axes], -1)
+
+
+def derivatives_of_components(xp, layout, field):
+    """The derivatives of the first component along each axis, and of the second."""
+    columns = [central(field, a, xp) for a in layout.axes]
+    return [[part(d, layout.channels, i) for d in columns] for i in (0, 1)]
+
+
+def curl(xp, layout, field):
+    """The curl of a field of two components."""
+    (_, yx), (xy, _) = derivatives_of_components(xp, layout, field)
+    return yx - xy
+
+
+def jacobian_determinant(xp, layout, field):
+    """The determinant of the derivative of x + u(x), of two components."""
+    (yy, yx), (xy, xx) = derivatives_of_components(xp, layout, field)
+    return (1 + yy) * (1 + xx) - yx * xy
+
+
 def edge_aware_smoothness(xp, layout, field, guide):
     """The loss of Monodepth."""
     loss = 0
@@ -371,6 +414,8 @@ def matching(formula, **options):
 
 
 PAIR = ("image", "other")
+MATRIX = ("image", "other", "third")
+FLOW = {"boundary": "interior"}
 SOBEL = {"operator": "sobel", "boundary": "edge", "scale": "raw"}
 WORK = {
     "image_gradients": Work("image_gradients", image_gradients),
@@ -402,6 +447,16 @@ WORK = {
     "absolute": Work("absolute", absolute),
     "magnitude": Work("magnitude", magnitude, PAIR),
     "orientation": Work("orientation", orientation, PAIR),
+    "eigenvalues": Work("eigenvalues", eigenvalues, MATRIX),
+    "eigenvectors": Work("eigenvectors", eigenvectors, MATRIX),
+    "jacobian": Work("jacobian", jacobian, ("flow",), FLOW),
+    "curl": Work("curl", curl, ("flow",), FLOW),
+    "jacobian_determinant": Work(
+        "jacobian_determinant",
+        jacobian_determinant,
+        ("flow",),
+        {"displacement": True, **FLOW},
+    ),
     "total_variation": Work("total_variation", functools.partial(variation, "l1")),
     **{
         f"variation, {name}": total_variation(

@@ -64,14 +64,15 @@ def samples(array: np.ndarray) -> list[float]:
 def images(case: Case) -> dict[str, np.ndarray]:
     """The inputs of the tasks, by name."""
     draw = np.random.default_rng(0)
-    image, other = (draw.random(case.shape, np.float32) for _ in range(2))
+    image, other, third = (draw.random(case.shape, np.float32) for _ in range(3))
     if case.dtype == "bfloat16":
         # Equal neighbors, where derivatives may differ, are frequent with 8 bits. Even
         # beside odd numbers are never equal.
         odd = np.indices(case.shape[1:-1]).sum(0)[..., None] % 2
         image = ((2 * np.floor(128 * image) + odd) / 256).astype(np.float32)
-    field = np.ascontiguousarray(image[..., :1])
-    return {"image": image, "other": other, "field": field}
+    field, flow = (np.ascontiguousarray(image[..., :n]) for n in (1, 2))
+    images = {"image": image, "other": other, "third": third}
+    return {**images, "field": field, "flow": flow}
 
 
 class Worker:

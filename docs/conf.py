@@ -74,6 +74,8 @@ llms_txt_code_files = [
     "+:../jax_imgrad/_derivatives.py",
     "+:../jax_imgrad/_features.py",
     "+:../jax_imgrad/_structure_tensor.py",
+    "+:../jax_imgrad/_eigen.py",
+    "+:../jax_imgrad/_vector_fields.py",
     "+:../jax_imgrad/losses/_*.py",
 ]
 

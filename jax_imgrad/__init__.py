@@ -15,6 +15,7 @@ from jax_imgrad._derivatives import (
     second_derivatives,
     spatial_gradient,
 )
+from jax_imgrad._eigen import eigenvalues, eigenvectors
 from jax_imgrad._features import (
     absolute,
     gradient_magnitude,
@@ -27,16 +28,22 @@ from jax_imgrad._structure_tensor import structure_tensor
 from jax_imgrad._taps import Kernel
 from jax_imgrad._tf_image import image_gradients, sobel_edges, total_variation
 from jax_imgrad._validity import valid_outputs
+from jax_imgrad._vector_fields import curl, jacobian, jacobian_determinant
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Kernel",
     "absolute",
+    "curl",
     "divergence",
+    "eigenvalues",
+    "eigenvectors",
     "gradient_magnitude",
     "gradient_orientation",
     "image_gradients",
+    "jacobian",
+    "jacobian_determinant",
     "laplacian",
     "losses",
     "magnitude",

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.core import Tracer
+from jax.experimental import jet
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -111,6 +112,8 @@ def define_transpose(
 ) -> None:
     """Makes a primitive linear: its JVP is the primitive itself, its transpose `rule`.
 
+    So is its rule in `jax.experimental.jet`, for each Taylor coefficient.
+
     `rule(cotangents, **parameters)` takes the cotangent of each result and returns that
     of each operand, where None stands for zero. The only public form is `linear_call`,
     see `primitive`.
@@ -121,6 +124,7 @@ def define_transpose(
         return rule([_or_none(c) for c in cotangents], **parameters)
 
     ad.deflinear2(linear, transpose)
+    jet.deflinear(linear)
 
 
 def define_jvp(nonlinear: Primitive, rule: Callable[..., tuple[Any, Any]]) -> None:

@@ -35,6 +35,7 @@ import jax
 import pytest
 from jax.experimental.pallas import tpu as pltpu
 
+from jax_imgrad import _blocks
 from jax_imgrad._backends import pallas_tpu
 from jax_imgrad._backends.xla_cpu import _gradients, _sums
 from jax_imgrad.typing import Implementation
@@ -62,6 +63,7 @@ SUMS = {"_FEW": 64, "_TERMS": 3, "_LOOPS": 2}
 SHIPPED_SUMS = {name: getattr(_sums, name) for name in SUMS}
 vars(_sums).update(SUMS)
 _gradients._LARGE = 64
+_blocks._BLOCK = 16
 
 
 def pytest_addoption(parser):

@@ -17,6 +17,10 @@ import jax_imgrad as jig
 WAYS = ("xla", "xla_cpu")
 TAKES_A_TUPLE = {"divergence", "magnitude", "orientation"}
 TAKES_A_MASK = {"valid_outputs"}
+TAKES_A_TUPLE = {
+    *("divergence", "magnitude", "orientation", "eigenvalues", "eigenvectors"),
+}
+TAKES_A_FIELD = {"curl", "jacobian", "jacobian_determinant"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,16 +38,25 @@ class Call:
     """The implementations to test."""
     degree: int | None = 1
     """Inputs multiplied by c give results multiplied by c**degree."""
+    components: int = 2
+    """Along the last axis, of a function that takes a vector field."""
 
     def __str__(self):
         """The name of a test."""
         options = [f"{k}={v}" for k, v in (self.options | self.parameters).items()]
+        options += [f"{self.arrays} arrays"] * (self.arrays > 2)
+        options += ["3 components"] * (self.components == 3)
         return ",".join([self.name, *options])
 
     @property
     def is_loss(self) -> bool:
         """Whether it returns one number per image, in at least float32."""
         return self.name.startswith("losses.") and "shift" not in self.name
+
+    def shape(self, shape) -> tuple:
+        """The shape of images, or that of a vector field instead of channels."""
+        is_field = self.name in TAKES_A_FIELD
+        return (*shape[:-1], self.components) if is_field else tuple(shape)
 
     def function(self, **options) -> Callable:
         """The call as a function of arrays only, which returns a list of arrays."""
@@ -105,6 +118,18 @@ CALLS = [
     Call("absolute", masked=False),
     Call("magnitude", arrays=2, masked=False),
     Call("orientation", arrays=2, masked=False, degree=0),
+    Call("eigenvalues", arrays=3, masked=False),
+    Call("eigenvalues", arrays=6, masked=False),
+    Call("eigenvectors", arrays=3, masked=False, degree=0),
+    Call("eigenvectors", arrays=6, masked=False, degree=0),
+    stencil("jacobian"),
+    stencil("curl"),
+    stencil("curl", {"boundary": "edge"}, components=3),
+    stencil("jacobian_determinant", degree=2),
+    stencil(
+        "jacobian_determinant", {"displacement": True, "spacing": 100.0}, degree=None
+    ),
+    stencil("jacobian_determinant", {"boundary": "edge"}, degree=3, components=3),
     loss("total_variation", masked=False),
     loss("losses.total_variation"),
     loss("losses.total_variation", {"penalty": "l2"}, degree=2),
@@ -185,7 +210,7 @@ def arrays(call: Call, shape, dtype="float32", kind="normal"):
 
     Their mean is not near 0, as required by `mean_normalized`.
     """
-    draw = np.random.default_rng(0)
+    draw, shape = np.random.default_rng(0), call.shape(shape)
     make = {
         "normal": lambda: draw.normal(size=shape) + 3,
         "ties": lambda: draw.integers(0, 3, shape) + 1.0,

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from public import TAKES_A_MASK
+from public import TAKES_A_FIELD, TAKES_A_MASK
 from test_conventions import PUBLIC
 
 import jax_imgrad as jig
@@ -275,6 +275,11 @@ def has(option):
     ]
 
 
+def shape_for(name, shape):
+    """The shape of images, or that of a vector field of two components."""
+    return (*shape[:-1], 2) if name in TAKES_A_FIELD else shape
+
+
 # Arguments that are a tuple of arrays, in the functions of `public.TAKES_A_TUPLE`.
 TUPLES = {"gradients", "parts"}
 
@@ -283,6 +288,8 @@ def refuses(error, words, name, shape=(2, 4, 4, 3), instead=None, **options):
     """Asserts that a function refuses these options, or the arrays in `instead`."""
     dtype = bool if name in TAKES_A_MASK else "float32"
     given = dict.fromkeys(ARRAYS[name], np.ones(shape, dtype)) | (instead or {})
+    image = np.ones(shape_for(name, shape), "float32")
+    given = dict.fromkeys(ARRAYS[name], image) | (instead or {})
     for key in TUPLES & {*given}:
         axes = options.get("axes", (-3, -2))
         count = len(axes) if isinstance(axes, tuple) and len(axes) else 2
@@ -315,7 +322,8 @@ def test_each_array_must_be_numeric(name, key, what):
 @with_option("where")
 def test_where_must_broadcast_to_the_named_array(name):
     key = {"gradients": r"gradients\[0\]"}.get(ARRAYS[name][0], ARRAYS[name][0])
-    words = rf"^where must .* shape of {key}, \(2, 4, 4, 3\), got \(3, 4\)"
+    shape = re.escape(str(shape_for(name, (2, 4, 4, 3))))
+    words = rf"^where must .* shape of {key}, {shape}, got \(3, 4\)"
     refuses(ValueError, words, name, where=np.ones((3, 4), bool))
     refuses(TypeError, "^where .*float32", name, where=np.ones((4, 3), "float32"))
 
@@ -326,6 +334,8 @@ def test_where_must_broadcast_to_the_named_array(name):
 )
 def test_axes_must_be_distinct_integers(name, axes):
     words = rf"\baxes\b.*{re.escape(str(axes))}"
+    if axes is None and name in TAKES_A_FIELD:
+        return  # the default: the axes before the last
     refuses((TypeError, ValueError), words, name, axes=axes)
 
 
@@ -397,6 +407,7 @@ def test_boundaries_that_need_several_pixels(boundary, least, name, axis):
     sizes = (least - 1, 4) if axis == 0 else (4, least - 1)
     is_loss = name.startswith("losses.")
     before, after = ((3,), (2,)) if is_loss else ((), ())  # the batch, the channels
+    after = (2,) if name in TAKES_A_FIELD else after
     first = len(before)
     axes, shape, axis = (first, first + 1), (*before, *sizes, *after), first + axis
     words = rf"at least {least} pixels along axis {axis} .*{re.escape(str(shape))}"
@@ -418,6 +429,7 @@ NUMBERS_ALONE = {"alpha", "scales", "sigma", "spacing", "step", "truncate"}
 BOOLS = {
     *("isotropic", "channel_coupling", "mean_normalized", "subtract_delta"),
     *("downsampled", "mixed", "one_sided"),
+    *("downsampled", "mixed", "displacement"),
 }
 SINGLE_NUMBERS = {"constant"}  # which may be traced
 TAKES_ARRAYS_OF_SPACINGS = {*has("one_sided")} - TAKES_A_MASK
@@ -468,7 +480,8 @@ def test_bools_must_be_true_or_false(name, option, value):
 )
 def test_numbers_must_be_scalars_and_static(name, option):
     """Scalars of NumPy and JAX are accepted; arrays and traced values are not."""
-    given = [np.ones((1, 4, 4, 1), "float32")] * len(ARRAYS[name])
+    image = np.ones(shape_for(name, (1, 4, 4, 1)), "float32")
+    given = [image] * len(ARRAYS[name])
     given = [tuple(given * 2)] if name == "divergence" else given
 
     def call(value):
@@ -521,6 +534,9 @@ def test_axes_may_be_an_integer(name):
     if name == "gradient_orientation":
         for axes in one:
             refuses(ValueError, "^axes must be two or more", name, axes=axes)
+    elif name in TAKES_A_FIELD:
+        for axes in one:
+            refuses(ValueError, "^axes must be 2 axes of field", name, axes=axes)
     else:
         same_results(name, given_to(name, 1), "axes", one)
 

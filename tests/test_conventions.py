@@ -30,6 +30,7 @@ MODULES = {"jig": jig, "losses": jig.losses, "typing": jig.typing}
 WITHOUT_IMPLEMENTATION = {
     *("losses.laplacian_edge", "losses.scale_and_shift"),
     *("absolute", "magnitude", "orientation", "valid_outputs"),
+    *("absolute", "magnitude", "orientation", "eigenvalues", "eigenvectors"),
 }
 
 # From the lowest layer to the highest. A module imports only from lower layers than its
@@ -39,8 +40,8 @@ LAYERS = [
     {"_numbers"},
     {"_taps"},
     {"typing"},
-    {"_kernels", "_penalties", "_replicated", "_boundaries"},
-    {"_stencils"},
+    {"_kernels", "_penalties", "_replicated", "_boundaries", "_blocks"},
+    {"_stencils", "_symmetric"},
     {"_banded", "_arguments"},
     {"_masks", "_backends.xla"},
     {"_backends.xla_cpu", "_backends.pallas_tpu"},
@@ -49,7 +50,7 @@ LAYERS = [
     {"_operators"},
     {"_neighbors"},
     {"_tf_image", "_derivatives", "_features", "_structure_tensor", "_smooth"}
-    | {"_validity", "losses"},
+    | {"_eigen", "_vector_fields", "_validity", "losses"},
     {"__init__"},
 ]
 
@@ -259,10 +260,15 @@ def test_every_public_function_is_in_all_of_one_module():
 def test_public_names():
     assert sorted(PUBLIC) == [
         "absolute",
+        "curl",
         "divergence",
+        "eigenvalues",
+        "eigenvectors",
         "gradient_magnitude",
         "gradient_orientation",
         "image_gradients",
+        "jacobian",
+        "jacobian_determinant",
         "laplacian",
         "losses.bending_energy",
         "losses.edge_aware_smoothness",

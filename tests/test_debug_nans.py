@@ -39,7 +39,7 @@ def test_no_nan_on_the_way(call, kind):
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("call", [c for c in CALLS if c.masked], ids=str)
 def test_no_nan_from_masked_pixels(call, dtype):
-    invalid = np.full(SHAPE, 0.0)
+    invalid = np.full(call.shape(SHAPE), 0.0)
     invalid[0, 1, 2], invalid[0, 0, 1], invalid[0, 2, 0] = np.nan, np.inf, -np.inf
     valid = invalid == 0
     given = [

@@ -16,7 +16,7 @@ each_of_numbers = pytest.mark.parametrize("call", ONE_OF_EACH, ids=str)
 SHAPE = (8, 4, 5, 2)
 LINEAR = {
     *("image_gradients", "spatial_gradient", "second_derivatives", "laplacian"),
-    *("divergence", "smooth", "sobel_edges"),
+    *("divergence", "smooth", "sobel_edges", "jacobian", "curl"),
 }
 
 
@@ -123,10 +123,8 @@ def test_a_replicated_array_beside_one_that_is_sharded_by_rows(call):
 @each_function
 def test_export(call):
     function = call.function()
-    image = jax.ShapeDtypeStruct(
-        jax.export.symbolic_shape("b, h, w, c", constraints=["h >= 2", "w >= 2"]),
-        "float32",
-    )
+    shape = jax.export.symbolic_shape("b, h, w, c", constraints=["h >= 2", "w >= 2"])
+    image = jax.ShapeDtypeStruct(call.shape(shape), "float32")
     exported = jax.export.export(jax.jit(function), platforms=["cpu", "cuda", "tpu"])
     stored = exported(*[image] * call.arrays).serialize()
     given = arrays(call, SHAPE)

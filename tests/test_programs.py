@@ -44,6 +44,14 @@ def divergence(image):
     return jig.divergence((image, image), operator="sobel", boundary="edge")
 
 
+def eigenvalues(*parts):
+    return jig.eigenvalues(parts)
+
+
+def eigenvectors(*parts):
+    return jig.eigenvectors(parts)
+
+
 def masked(image):
     return losses.total_variation(
         image, penalty="charbonnier", isotropic=True, where=image > 0
@@ -90,6 +98,10 @@ STORED = {
     "divergence": (divergence, IMAGES, 1, 0.2),
     "one-sided differences": (ONE_SIDED, IMAGES, 1, 0.05),
     "their adjoint": (adjoint_of_one_sided, IMAGES, 1, 0.05),
+    "eigenvalues of 2×2": (eigenvalues, GRAY, 3, 0),
+    "eigenvalues of 3×3": (eigenvalues, GRAY, 6, 0.2),
+    "eigenvectors of 2×2": (eigenvectors, GRAY, 3, 0.2),
+    "eigenvectors of 3×3": (eigenvectors, GRAY, 6, 0.2),
     "derivative of total_variation": (mean_of(losses.total_variation), GRAY, 1, 0.05),
     "coupled": (mean_of(COUPLED), IMAGES, 1, 2),
     "coupled, by the definition": (
@@ -183,7 +195,7 @@ def test_a_difference_and_its_derivative_store_two_images():
 @pytest.mark.parametrize("platform", ["cpu", "cuda"])
 @pytest.mark.parametrize("call", CALLS, ids=str)
 def test_no_padding_is_of_zero_width(call, platform):
-    image = jax.ShapeDtypeStruct((2, 12, 14, 3), "float32")
+    image = jax.ShapeDtypeStruct(call.shape((2, 12, 14, 3)), "float32")
     mask = jax.ShapeDtypeStruct(image.shape, bool)
     operands = [image] * call.arrays + [mask] * call.masked
 

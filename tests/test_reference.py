@@ -26,7 +26,7 @@ ROWS = [
     *("order of results", "sign", "scale", "boundary", "shape", "dtype", "mask"),
     *("derivative at zero", "reduction", "sharding", "implementation"),
 ]
-SIZES = {"B": 8, "H": 5, "W": 6, "C": 3, "G": 2}
+SIZES = {"B": 8, "D": 4, "H": 5, "W": 6, "C": 3, "G": 2}
 OPTIONS = {name: inspect.signature(f).parameters for name, f in PUBLIC.items()}
 
 
@@ -198,7 +198,8 @@ def test_scales_of_losses(name):
     multiplied = 1 if re.search("a field|predictions multiplied", row) else len(before)
     after = [4 * one for one in before[:multiplied]] + before[multiplied:]
     options = {"delta": 4e-3} if "images and `delta`" in row else {}
-    factor = 1 / 4 if "divide s" in row else 16 if "the loss by `c²`" in row else 4
+    factor = 1 / 4 if "divide s" in row else 16 if "by `c²`" in row else 4
+    factor = 1 if "by c do not change the result" in row else factor
     if "`constant` by c² do not change" in row:
         options, factor = {"constant": 16 * 170 / 255**2}, 1
     close(call(name, *after, **options)[:1], [factor * call(name, *before)[0]])
@@ -306,6 +307,12 @@ def test_derivatives_at_zero(name):
         both = [2 * a - b for a, b in zip(given, other, strict=True)]
         parts = zip(call(name, *given), call(name, *other), strict=True)
         close(call(name, *both), [2 * a - b for a, b in parts])
+        return
+    if "the derivative of their mean" in row:
+        slopes = jax.grad(lambda x: sum(map(jnp.sum, call(name, x, *others))))
+        both = [jax.jvp(lambda x: call(name, x, 0 * x, 0 * x), (0 * first,), (first,))]
+        close(both[0][1], [first / 2] * 2)
+        close([slopes(first)], [jnp.ones_like(first)])
         return
     constant = jnp.full_like(first, 0.3)
     if "0 at 0" in row:

@@ -99,6 +99,33 @@ def test_parts_in_one_array(function, axis):
     check(function, {"parts": stack}, steps, function((GRAY, GRAY**2)))
 
 
+def test_all_entries_of_a_matrix():
+    parts = [GRAY, GRAY**2, GRAY**3]
+    expected = jig.eigenvalues(parts)
+    entries = [parts[i] for i in (0, 1, 1, 2)]
+    steps = [["(parts[0], parts[1], parts[3])"]]
+    check(jig.eigenvalues, {"parts": entries}, steps, expected)
+    parts = [GRAY**k for k in range(1, 7)]
+    entries = [parts[i] for i in (0, 1, 2, 1, 3, 4, 2, 4, 5)]
+    steps = [["[parts[i] for i in (0, 1, 2, 4, 5, 8)]"]]
+    check(jig.eigenvalues, {"parts": entries}, steps, jig.eigenvalues(parts))
+
+
+def test_the_components_of_a_vector_field():
+    field = np.stack([GRAY, GRAY**2], -1)
+    expected = jig.curl(field)
+    first = [["jax.numpy.moveaxis(field, 0, -1)"]]
+    check(jig.curl, {"field": np.moveaxis(field, -1, 0)}, first, expected)
+    pair = [["numpy.asarray(field)"], *first]
+    check(jig.curl, {"field": (GRAY, GRAY**2)}, pair, expected)
+    three = np.concatenate([field, field[..., :1]], -1)
+    check(jig.curl, {"field": three}, [["field[..., :2]"]], expected)
+    batch = np.stack([field] * 4)
+    second = [["jax.numpy.moveaxis(field, 1, -1)"]]
+    check(jig.curl, {"field": np.moveaxis(batch, -1, 1)}, second, jig.curl(batch))
+    check(jig.curl, {"field": field}, [["axes=(-3, -2)"]], expected, axes=(1, 2))
+
+
 def test_axes_of_operators():
     def of(image):
         return jig.laplacian(image[..., None])[..., 0]

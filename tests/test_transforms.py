@@ -8,6 +8,7 @@ import numpy as np
 import oracle
 import pytest
 from cases import random_array
+from jax.experimental.jet import jet
 from jax.experimental.pallas import tpu as pltpu
 from jax.test_util import check_grads
 
@@ -255,3 +256,24 @@ def test_export_with_a_known_shape_for_every_platform():
         jax.jit(jig.image_gradients), platforms=["cpu", "cuda", "tpu"]
     )(jax.ShapeDtypeStruct(IMAGE.shape, "float32"))
     close(exported.call(IMAGE), oracle.image_gradients(IMAGE))
+
+
+@pytest.mark.parametrize("name", ["image_gradients", "spatial_gradient"])
+def test_taylor_coefficients(name):
+    """Those of a composition, against derivatives of derivatives."""
+    options = {"operator": "sobel", "boundary": "edge"}
+    options = {} if name == "image_gradients" else options
+    along = jnp.asarray(random_array(IMAGE.shape, "float32", 1))
+
+    def function(image):
+        dy, dx = getattr(jig, name)(jnp.sin(image), **options)
+        return dy * dx, jig.divergence((dy, dx))
+
+    def derivative(function):
+        return lambda image: jax.jvp(function, (image,), (along,))[1]
+
+    value, series = jet(function, (IMAGE,), [[along, jnp.zeros_like(along)]])
+    close(value, function(IMAGE))
+    first, second = zip(*series, strict=True)
+    close(first, derivative(function)(IMAGE))
+    close(second, derivative(derivative(function))(IMAGE))

@@ -69,8 +69,18 @@ def features(image: typing.Image, sigma: typing.Number) -> jax.Array:
     length: jax.Array = jig.magnitude((dy, dx)) + jig.magnitude([dy])
     turned = jig.orientation((dy, dx)) * jig.absolute(image) + jig.absolute(np.ones(3))
     magnitude += length * turned
+    small, large = jig.eigenvalues([jyy, jyx, jxx])
+    along, across = jig.eigenvectors((jyy, jyx, jxx))
+    magnitude += small * along[0] + large * across[1]
     total = jnp.cos(angle) * magnitude + elevation * azimuth + jyy * jxx - jyx**2
     return total.sum()
+
+
+def vector_fields(field: typing.Numbers) -> jax.Array:
+    matrix: jax.Array = jig.jacobian(field, operator="sobel", spacing=(2, 1))
+    turning: jax.Array = jig.curl(field, axes=(-3, -2), boundary="edge")
+    stretch = jig.jacobian_determinant(field, displacement=True, dtype=np.float32)
+    return matrix.sum() + turning.sum() + stretch.sum()
 
 
 def one_loss(image: jax.Array, delta: typing.Parameter, axes: typing.Axes) -> jax.Array:
@@ -132,4 +142,4 @@ if __name__ == "__main__":
     image = jnp.sin(pixels)
     print(jig.__version__, operators(image, pixels), derivatives(image).shape)
     print(features(image, 1), all_losses(image, 2 * image, [1, 1, 1, 0.5, 0.1, 1, 1]))
-    print(slope_of_one_loss(image).shape)
+    print(slope_of_one_loss(image).shape, vector_fields(image[..., :2]))

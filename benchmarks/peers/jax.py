@@ -14,6 +14,9 @@ PACKAGES = ("jax", "jaxlib", "numpy")
 DEVICE = jax.devices()[0].device_kind
 DTYPES = ("float32", "bfloat16")
 KINDS = KINDS  # all of them
+TAKES_A_TUPLE = {
+    *("divergence", "magnitude", "orientation", "eigenvalues", "eigenvectors"),
+}
 
 
 def put(array: np.ndarray, dtype: str) -> jax.Array:
@@ -55,7 +58,7 @@ def our_function(name: str, layout: Layout):
     def ours(*inputs):
         count = len(inputs) - len(work.keywords)
         named = dict(zip(work.keywords, inputs[count:], strict=True))
-        is_tuple = work.ours in ("divergence", "magnitude", "orientation")
+        is_tuple = work.ours in TAKES_A_TUPLE
         given = (inputs,) if is_tuple else inputs[:count]
         result = function(*given, **options, **named)
         loss = work.ours.endswith("total_variation") or "axes" in options

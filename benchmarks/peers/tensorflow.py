@@ -26,10 +26,12 @@ def pad(x, widths, mode):
 XP = SimpleNamespace(
     abs=tf.abs,
     arctan2=tf.atan2,
+    cos=tf.cos,
     exp=tf.exp,
     mean=tf.reduce_mean,
     pad=pad,
     reshape=tf.reshape,
+    sin=tf.sin,
     sqrt=tf.sqrt,
     stack=tf.stack,
     sum=tf.reduce_sum,

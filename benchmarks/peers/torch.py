@@ -35,10 +35,12 @@ def spatial_gradient(images):
 XP = SimpleNamespace(
     abs=torch.abs,
     arctan2=torch.arctan2,
+    cos=torch.cos,
     exp=torch.exp,
     mean=torch.mean,
     pad=pad,
     reshape=torch.reshape,
+    sin=torch.sin,
     sqrt=torch.sqrt,
     stack=torch.stack,
     sum=torch.sum,

@@ -6,6 +6,8 @@ earlier versions. `Kernel`, in `_taps.py`, checks its arguments itself.
 `arrays.py` checks arrays, `options.py` options of any function, `stencils.py` the
 options of the operators, `grids.py` arrays of spacings. `old_names.py` rejects names of
 earlier versions.
+options of the operators, `vectors.py` vector fields and matrices. `old_names.py`
+rejects names of earlier versions.
 
 A message names the argument, what was expected, what was passed, and what to pass
 instead. `tests/test_remedies.py` follows each of these remedies to the letter.
@@ -49,3 +51,6 @@ from jax_imgrad._arguments.stencils import divergence_dtype as divergence_dtype
 from jax_imgrad._arguments.stencils import float_dtype as float_dtype
 from jax_imgrad._arguments.stencils import loss_axis_specs as loss_axis_specs
 from jax_imgrad._arguments.stencils import result_dtype as result_dtype
+from jax_imgrad._arguments.vectors import as_triangle as as_triangle
+from jax_imgrad._arguments.vectors import as_vector_field as as_vector_field
+from jax_imgrad._arguments.vectors import vector_axes as vector_axes

@@ -2,6 +2,7 @@
 
 from ..table import (
     DHW,
+    HW,
     HWC,
     RAW,
     Library,
@@ -42,6 +43,7 @@ def rows():
     )
     yield Row("filters.laplace(x)", f"-{laplacian('x', 'symmetric')}")
     yield from window_rows()
+    yield from eigen_rows()
     yield from color_rows()
     yield from byte_rows()
 
@@ -67,6 +69,24 @@ def window_rows():
         "filters.gaussian(rgb, (1.5, 0.5), channel_axis=-1)",
         smooth("rgb", ("gaussian", (1.5, 0.5)), axes=HWC),
     )
+
+
+def eigen_rows():
+    """scikit-image has the largest eigenvalue first."""
+    options = {**RAW, "sigma": 1.5}
+    theirs = 'feature.structure_tensor({}, sigma=1.5, mode="nearest")'
+    for names, array, axes in (("l1, l2", "x", HW), ("l1, l2, l3", "v", DHW)):
+        tensor = ours("structure_tensor", array, "sobel", "edge", axes, **options)
+        yield Row(
+            f"{names} = feature.structure_tensor_eigenvalues({theirs.format(array)})",
+            f"{names} = jig.eigenvalues({tensor})[::-1]",
+        )
+    yield Row(
+        "l1, l2 = feature.hessian_matrix_eigvals([*c])",
+        "l1, l2 = jig.eigenvalues([*c])[::-1]",
+    )
+    tensor = ours("structure_tensor", "x", "sobel", "constant", HW, **options)
+    yield Row("feature.corner_shi_tomasi(x, 1.5)", f"jig.eigenvalues({tensor})[0]")
 
 
 def color_rows():
