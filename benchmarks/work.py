@@ -12,6 +12,8 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 
 class Layout(NamedTuple):
     """The axes of rows and columns (and slices of a volume), and of the channels."""
@@ -150,6 +152,24 @@ def smooth(xp, layout, image):
     """A Gaussian of sigma 1, with boundary "edge"."""
     bell = [math.exp(-(k**2) / 2) for k in range(-4, 5)]
     return blurred(xp, layout, image, [w / sum(bell) for w in bell], "edge")
+
+
+def gaussian_gradient(sigma, xp, layout, image):
+    """Both derivatives of a Gaussian, by a convolution of each row and column."""
+    reach = int(4 * sigma + 0.5)
+    k = np.arange(-reach, reach + 1)
+    bell = np.exp(-((k / sigma) ** 2) / 2)
+    smooth = (bell / bell.sum()).astype(np.float32)
+    derivative = (-k / sigma**2 * smooth).astype(np.float32)  # a convolution flips it
+    both = []
+    for along in layout.axes:
+        part = image
+        for axis in layout.axes:
+            wide = padded(xp, part, axis, reach, reach, "edge")
+            taps = derivative if axis == along else smooth
+            part = xp.apply_along_axis(xp.convolve, axis, wide, taps, "valid")
+        both.append(part)
+    return tuple(both)
 
 
 def huber(xp, d):
@@ -413,10 +433,18 @@ def matching(formula, **options):
     return Work("losses.gradient_matching", formula, PAIR, options)
 
 
+def gaussian(sigma):
+    """Both derivatives of a Gaussian."""
+    options = {"operator": ("gaussian", sigma), "boundary": "edge", "scale": "raw"}
+    formula = functools.partial(gaussian_gradient, sigma)
+    return Work("spatial_gradient", formula, options=options)
+
+
 PAIR = ("image", "other")
 MATRIX = ("image", "other", "third")
 FLOW = {"boundary": "interior"}
 SOBEL = {"operator": "sobel", "boundary": "edge", "scale": "raw"}
+SIGMAS = (4.0, 20.0)
 WORK = {
     "image_gradients": Work("image_gradients", image_gradients),
     "divergence": Work("divergence", divergence, PAIR),
@@ -436,6 +464,7 @@ WORK = {
         one_sided,
         options={"operator": "central", "one_sided": True},
     ),
+    **{f"spatial_gradient, sigma {sigma}": gaussian(sigma) for sigma in SIGMAS},
     "gradient_magnitude": Work("gradient_magnitude", gradient_magnitude, options=SOBEL),
     "gradient_orientation": Work(
         "gradient_orientation", gradient_orientation, options=SOBEL
@@ -528,7 +557,8 @@ class Case(NamedTuple):
         return f"{'×'.join(map(str, self.shape))}, {self.dtype}"
 
 
-ALL = tuple(WORK)
+WIDE = tuple(f"spatial_gradient, sigma {sigma}" for sigma in SIGMAS)
+ALL = tuple(name for name in WORK if name not in WIDE)
 CORE = ("image_gradients", "variation, l1")
 SIZES = (64, 128, 256, 512, 1024, 2048, 4096)
 CASES = [
@@ -539,6 +569,7 @@ CASES = [
     Case((4, 256, 256, 64), CORE),
     Case((1, 256, 256, 256, 1), ("variation, l1", "variation, l2")),
     *(Case((1, n, n, 1), CORE) for n in SIZES),
+    *(Case((1, n, n, 1), WIDE, (VALUE,)) for n in (512, 2048)),
 ]
 ACCELERATED = [
     Case((64, 512, 512, 3), ALL, KINDS, peers=(*CORE, "sobel_edges", "laplacian")),
@@ -546,10 +577,12 @@ ACCELERATED = [
     Case((64, 512, 512, 3), CORE, dtype="bfloat16", peers=()),
     Case((1, 256, 256, 256, 1), ("variation, l1", "variation, l2")),
     *(Case((1, n, n, 1), CORE) for n in (*SIZES[3:], 8192)),
+    *(Case((1, n, n, 1), WIDE, (VALUE,)) for n in (512, 2048)),
 ]
 QUICK = [
-    Case((2, 24, 32, 3), ALL),
+    Case((2, 24, 32, 3), ALL, (BOTH,)),
     Case((2, 24, 32, 3), CORE, KINDS, dtype="bfloat16"),
     Case((1, 8, 9, 10, 1), ("variation, l1", "variation, l2")),
     *(Case((1, n, n, 1), CORE) for n in SIZES[:2]),
+    Case((1, 24, 32, 1), WIDE, (VALUE,)),
 ]

@@ -18,7 +18,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Shaped
 
 from jax_imgrad import _arguments, _stencils
-from jax_imgrad._neighbors import apply_adjoint, apply_gradient, plan_of
+from jax_imgrad._neighbors import apply_gradient, apply_weighted_divergence, plan_of
 from jax_imgrad._operators import apply_stencils, apply_sum
 from jax_imgrad.typing import (
     Axes,
@@ -95,11 +95,11 @@ def spatial_gradient(
       spacing: h, the distance between neighboring pixels: a positive number, or a
         sequence or array with one for each axis. In a sequence, an axis may also have
         an array, JAX or NumPy, traced or not; derivatives with respect to it exist. An
-        array of rank 1 holds the coordinates of the pixels along the axis, strictly
-        increasing, for the first three operators of the table, `"central"` being that
-        of `numpy.gradient`, and the boundaries `"interior"`, `"linear"` and
-        `"quadratic"`. An array of the rank of `x` that broadcasts to it holds the
-        spacing of each pixel, by which the derivative on a unit grid is divided.
+        array of rank 1 holds the strictly increasing coordinates of the pixels along
+        the axis, for `"forward"`, `"backward"` and `"central"` (as `numpy.gradient`)
+        with `"interior"`, `"linear"` or `"quadratic"`. An array of the rank of `x`, if
+        that is at least 2, broadcasts to it and holds the spacing of each pixel, which
+        divides the derivative on a unit grid.
       scale: `"derivative"` normalizes the taps so that the derivative of a ramp is its
         slope. `"raw"` uses the taps of the table, as OpenCV, SciPy and TensorFlow do.
       where: mask of the valid pixels, bool, broadcast to the shape of `x`. An output is
@@ -114,9 +114,9 @@ def spatial_gradient(
         Integers default to float32 or, if all taps are integers, to the smallest signed
         dtype that holds every result (uint8 gives int16; int32 may wrap if none does).
       implementation: `"xla"` is the definition, for every platform and sharding; on one
-        device it reads all taps at once. `"xla_cpu"` loops over long rows, for shapes
-        known at compile time that are not explicitly sharded. `"pallas_tpu"` is a TPU
-        kernel for forward differences along two axes and their divergence, with
+        device it reads up to 25 taps at once. `"xla_cpu"` loops over long rows, for
+        shapes known at compile time that are not explicitly sharded. `"pallas_tpu"` is
+        a TPU kernel for forward differences along two axes and their divergence, with
         `boundary="interior"` and spacing 1, in float32 or bfloat16. Defaults to
         `"xla_cpu"` in a program for one CPU, else to `"xla"`. An explicit choice
         never falls back: if it cannot run, NotImplementedError is raised.
@@ -161,7 +161,7 @@ def spatial_gradient(
     """
     array = _arguments.as_array("x", x)
     specs, grid = _arguments.axis_specs_and_grid("x", array, axes, boundary, spacing)
-    kernel = _arguments.operator_and_scale(operator, scale, specs)
+    kernel = _arguments.operator_and_scale(operator, scale, specs, grid=grid)
     plan = plan_of(*kernel, specs, grid, one_sided)
     result_dtype = _arguments.result_dtype("x", array.dtype, dtype, plan.stencils, grid)
     return apply_gradient(array, plan, where, result_dtype, implementation)
@@ -346,11 +346,11 @@ def divergence(
     fields = _arguments.as_fields("gradients", gradients, axes)
     name, first = "gradients[0]", fields[0]
     specs, grid = _arguments.axis_specs_and_grid(name, first, axes, boundary, spacing)
-    kernel = _arguments.operator_and_scale(operator, scale, specs)
+    kernel = _arguments.operator_and_scale(operator, scale, specs, grid=grid)
     plan = plan_of(*kernel, specs, grid, one_sided)
     stencils = plan.stencils
     result_dtype = _arguments.divergence_dtype(name, first.dtype, dtype, stencils, grid)
     _arguments.check_sizes(name, first, stencils)
     valid = _arguments.as_mask(where, name, first)
     _arguments.check_implementation(implementation)
-    return apply_adjoint(fields, valid, plan, result_dtype, implementation)
+    return apply_weighted_divergence(fields, valid, plan, result_dtype, implementation)

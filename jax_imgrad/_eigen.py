@@ -1,6 +1,7 @@
-"""Eigenvalues and eigenvectors of the symmetric matrices that several arrays form.
+"""Eigenvalues and eigenvectors of symmetric matrices, one at each pixel.
 
-Such as those of `structure_tensor` and `second_derivatives`, one matrix at each pixel.
+Their entries are in several arrays, as `structure_tensor` and `second_derivatives`
+return them.
 """
 
 from __future__ import annotations

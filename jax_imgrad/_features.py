@@ -193,7 +193,7 @@ def gradient_magnitude(
     """
     array = _arguments.as_array("x", x)
     specs, grid = _arguments.axis_specs_and_grid("x", array, axes, boundary, spacing)
-    kernel = _arguments.operator_and_scale(operator, scale, specs)
+    kernel = _arguments.operator_and_scale(operator, scale, specs, grid=grid)
     plan = plan_of(*kernel, specs, grid, one_sided)
     result_dtype = _arguments.float_dtype("x", array.dtype, dtype, plan.stencils)
     # The norm is computed in the accumulation dtype, and rounded once.
@@ -266,7 +266,7 @@ def gradient_orientation(
     specs, grid = _arguments.axis_specs_and_grid("x", array, axes, boundary, spacing)
     if len(specs) == 1:
         raise ValueError(f"axes must be two or more for an angle, got {axes}")
-    kernel = _arguments.operator_and_scale(operator, scale, specs)
+    kernel = _arguments.operator_and_scale(operator, scale, specs, grid=grid)
     plan = plan_of(*kernel, specs, grid, one_sided)
     result_dtype = _arguments.float_dtype("x", array.dtype, dtype, plan.stencils)
     _arguments.check_real("x", result_dtype)

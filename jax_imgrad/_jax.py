@@ -183,6 +183,20 @@ def is_unsharded_along(array: jax.Array, axes: Sequence[int]) -> bool:
     return all(spec[axis] is None for axis in axes)
 
 
+def on_each_shard(
+    function: Callable[[jax.Array], jax.Array], array: jax.Array
+) -> jax.Array:
+    """A function of an array, applied to each of its shards by itself.
+
+    The array is explicitly sharded; the result has its shape and sharding.
+    `jax.shard_map` is public, but the mesh and the spec of the array are not.
+    """
+    sharding = jax.typeof(array).sharding
+    return jax.shard_map(
+        function, mesh=sharding.mesh, in_specs=sharding.spec, out_specs=sharding.spec
+    )(array)
+
+
 def with_automatic_sharding(
     function: Callable[..., jax.Array], like: jax.Array
 ) -> Callable[..., jax.Array]:

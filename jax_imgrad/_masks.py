@@ -13,12 +13,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jax_imgrad import _linear
 from jax_imgrad._banded import apply
 from jax_imgrad._differences import has_next, next_pixel, shift_along, zero_margin
 from jax_imgrad._dtypes import accumulator, float_of
 from jax_imgrad._jax import jit_is_disabled
+from jax_imgrad._norms import ratio
 from jax_imgrad._replicated import before_shift
 from jax_imgrad._stencils import SeparableStencil, as_differences, indicator
+from jax_imgrad._toeplitz import is_wide
 from jax_imgrad.typing import Reduction
 
 Mask = jax.Array | None
@@ -108,7 +111,12 @@ def valid_outputs(valid: jax.Array, stencil: SeparableStencil) -> jax.Array:
     way of the boundary condition too; an output with a count of 0 is valid.
     """
     invalid = (~before_shift(valid)).astype(jnp.float32)
-    return apply(indicator(stencil), invalid, shift_along) == 0
+    counting = indicator(stencil)
+    if not any(is_wide(factor, valid.shape) for factor in counting):
+        return apply(counting, invalid, shift_along) == 0
+    # How it is computed depends on the number of devices, which is not known here.
+    (count,) = _linear.stencil([invalid], ((counting,),), None)
+    return count == 0
 
 
 def reduced(
@@ -129,9 +137,3 @@ def count(valid: Mask, shape: tuple[int, ...], dtype) -> jax.Array:
     axes = tuple(range(1, len(shape)))
     # Counted in integers, then cast: a sum of ones in float32 stops at 2**24.
     return jnp.broadcast_to(valid, shape).sum(axes).astype(dtype)
-
-
-def ratio(total: jax.Array, pixels: jax.Array) -> jax.Array:
-    """`total / pixels`, and 0 where `pixels` is 0."""
-    not_empty = pixels > 0
-    return jnp.where(not_empty, total / jnp.where(not_empty, pixels, 1), 0)

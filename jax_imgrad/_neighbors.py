@@ -1,4 +1,4 @@
-"""Gradients whose stencils have weights: one-sided differences, and uneven grids.
+"""Gradients with weights for each pixel: one-sided differences, and uneven grids.
 
 On an even grid, the derivative along an axis is one stencil. Here it is a sum of terms,
 each a stencil with a weight and a mask for each of its outputs:
@@ -61,7 +61,7 @@ class Part(NamedTuple):
 
     Attributes:
       axis: of the derivative.
-      operator: its name.
+      operator: as the caller passed it.
       boundary: along this axis.
       stencil: of the operator.
       neighbors: the differences to the next pixel and from the previous one, scaled as
@@ -97,7 +97,7 @@ class Plan(NamedTuple):
 
 
 class Term(NamedTuple):
-    """A stencil, with a mask of its outputs and a weight for each; None for all, 1."""
+    """A stencil, where its outputs count (None: everywhere), and weights (None: 1)."""
 
     stencil: SeparableStencil
     mask: jax.Array | None
@@ -158,7 +158,7 @@ def apply_gradient(
     )
 
 
-def apply_adjoint(
+def apply_weighted_divergence(
     fields: list[jax.Array],
     valid: jax.Array | None,
     plan: Plan,
@@ -229,7 +229,7 @@ def joint_mask(valid: jax.Array, grid: Grid, parts: tuple[Part, ...]) -> jax.Arr
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def masks_of(valid: jax.Array, parts: tuple[Part, ...]) -> tuple[jax.Array, ...]:
+def one_sided_masks(valid: jax.Array, parts: tuple[Part, ...]) -> tuple[jax.Array, ...]:
     """For each of several one-sided parts on an even grid, where it counts."""
     each = [_terms(part, None, valid, valid) for part in parts]
     return tuple(jnp.asarray(_counts(terms)) for terms in each)
@@ -343,8 +343,9 @@ def _alone(
 ) -> tuple[jax.Array, jax.Array | int, list[Term]]:
     """Where the slope to one side replaces that to the other one, and its factor.
 
-    Also returns the terms of the slope farther away, for boundary="quadratic". Twice
-    the distance from the middle of the interval, in intervals, is `extrapolation`.
+    Also returns the terms of the slope farther away, for boundary="quadratic".
+    `extrapolation` is twice the distance of the derivative from the middle of the last
+    interval, in intervals: 1 at the last pixel, 2 in the middle of the next interval.
     """
     at_border = side.counts & ~other.exists
     alone, factor, farther = jnp.zeros_like(at_border), 1, []

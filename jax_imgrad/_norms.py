@@ -249,3 +249,9 @@ def power_of_two_near(size: jax.Array) -> tuple[jax.Array, jax.Array]:
     exponent = jnp.where(size < info.tiny, bias, exponent)
     power = lax.bitcast_convert_type(exponent << last, size.dtype)
     return power, lax.bitcast_convert_type((2 * bias - exponent) << last, size.dtype)
+
+
+def ratio(total: jax.Array, number: jax.Array) -> jax.Array:
+    """`total / number`, and 0 where `number` is 0."""
+    not_empty = number > 0
+    return jnp.where(not_empty, total / jnp.where(not_empty, number, 1), 0)

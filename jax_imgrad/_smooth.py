@@ -56,10 +56,12 @@ def smooth(
     Args:
       x: a JAX or NumPy array of any rank. Any axis may be sharded.
       operator: as in :func:`spatial_gradient`. A Gaussian is truncated at 4 sigma. Any
-        other window is a :class:`Kernel` with `smoothing=`.
+        other window is a :class:`Kernel` with `smoothing=`. An operator that does not
+        smooth, such as `"forward"`, returns `x`.
       axes: the axes to smooth along, as in :func:`spatial_gradient`.
       boundary: as in :func:`spatial_gradient`. With `"interior"`, an output is 0 where
-        the window is not inside the image.
+        the window is not inside the image. With a mask, `"linear"` and `"quadratic"`
+        are `"edge"`: extrapolated weights could be negative.
       spacing: as in :func:`spatial_gradient`. It only matters for `("gaussian", sigma,
         "spacing")`.
       scale: `"derivative"` divides the taps by their sum, so that a constant image is
@@ -93,13 +95,15 @@ def smooth(
     """
     array = _arguments.as_array("x", x)
     specs = _arguments.axis_specs("x", array, axes, boundary, spacing)
-    taps = _arguments.operator_and_scale(operator, scale, specs, order=0)
-    window = _stencils.smoothing(*taps, specs)
+    if where is not None:
+        specs = _arguments.without_extrapolation(specs)
+    operator_and_scale = _arguments.operator_and_scale(operator, scale, specs, order=0)
+    window = _stencils.smoothing(*operator_and_scale, specs)
     result_dtype = _arguments.float_dtype("x", array.dtype, dtype, (window,))
     _arguments.check_sizes("x", array, (window,))
     valid = _arguments.as_mask(where, "x", array)
     _arguments.check_implementation(implementation)
-    weights = _stencils.smoothing(taps[0], "derivative", specs)
+    weights = _stencils.smoothing(operator_and_scale[0], "derivative", specs)
     if valid is not None:
         _check_positive(operator, weights)
     return _smooth(array, valid, window, weights, result_dtype, implementation)

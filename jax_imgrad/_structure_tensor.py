@@ -102,7 +102,7 @@ def structure_tensor(
     """
     array = _arguments.as_array("x", x)
     specs, grid = _arguments.axis_specs_and_grid("x", array, axes, boundary, spacing)
-    kernel = _arguments.operator_and_scale(operator, scale, specs)
+    kernel = _arguments.operator_and_scale(operator, scale, specs, grid=grid)
     plan = plan_of(*kernel, specs, grid, one_sided)
     result_dtype = accumulator(
         _arguments.float_dtype("x", array.dtype, dtype, plan.stencils)

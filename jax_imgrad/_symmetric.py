@@ -222,13 +222,13 @@ def _separated(parts: Vector) -> tuple[Vector, jax.Array]:
     for _ in range(3 if x.dtype == jnp.float64 else 2):
         x -= (x * (x * x - 3) - 2 * h) / (3 * (x * x - 1))
     value = jnp.where(is_largest, p * x, -p * x)
-    return _kernel(_minus(parts, value)), is_largest
+    return _null_vector(_minus(parts, value)), is_largest
 
 
-def _kernel(parts: Vector) -> Vector:
+def _null_vector(parts: Vector) -> Vector:
     """The unit vector that a matrix of rank 2 maps to 0.
 
-    Each column of the adjugate, which is a multiple of v v', is a multiple of v. The
+    Each column of the adjugate, which is a multiple of v vᵀ, is a multiple of v. The
     column with the largest entry on the diagonal is the longest.
     """
     a, b, c, d, e, f = parts

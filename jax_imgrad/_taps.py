@@ -222,7 +222,7 @@ def _check_sums(name: str, taps: Taps, given: Any) -> None:
     for power in zeros:
         if not is_zero(power):
             of_what, remedy = (
-                ("a constant", "subtract that from one of them"),
+                ("a constant", "subtract that from one of them, or pass smoothing="),
                 ("a ramp", "pass the taps of a first derivative as first"),
             )[power]
             raise ValueError(

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool
 
 from jax_imgrad import _arguments, _stencils
 from jax_imgrad._masks import existing_outputs
-from jax_imgrad._neighbors import masks_of, plan_of
+from jax_imgrad._neighbors import one_sided_masks, plan_of
 from jax_imgrad._stencils import SeparableStencil
 from jax_imgrad.typing import Axes, Boundaries, Numbers, Operator, Order
 
@@ -24,13 +24,13 @@ def valid_outputs(
     boundary: Boundaries = "interior",
     one_sided: bool = False,
 ) -> tuple[Bool[Array, "..."], ...]:
-    r"""Which outputs of an operator of a masked array count, and are not just 0.
+    r"""Where the outputs of an operator of a masked array count, and are not just 0.
 
     .. math:: v_i = \bigwedge_{\text{taps } k} \text{where}_{i + k}
 
     An output counts if it exists and all pixels that its taps read are valid. It does
     not exist if `boundary` is `"interior"` and a tap lies beyond the border. Elsewhere
-    :func:`spatial_gradient` with the same options is 0, which may also be a slope.
+    :func:`spatial_gradient` with the same options returns 0, which a slope may be, too.
 
     Args:
       where: mask of the valid pixels, a bool JAX or NumPy array of the shape of the
@@ -68,7 +68,7 @@ def valid_outputs(
       Array([1, 1, 0, 1, 1, 1], dtype=int32)
 
     Reference:
-      As normalized convolution of certainty 0 and 1: H. Knutsson, C.-F. Westin,
+      Normalized convolution, with the certainty 0 or 1: H. Knutsson, C.-F. Westin,
       "Normalized and differential convolution", CVPR 1993.
     """
     array = _arguments.as_array("where", where)
@@ -76,13 +76,17 @@ def valid_outputs(
     _arguments.check_option("order", order, (1, 2))
     _arguments.check_first_order(one_sided, order)
     specs = _arguments.axis_specs("where", array, axes, boundary, 1.0)
+    _arguments.check_in_pixels(operator)
     kernel = _arguments.operator_and_scale(operator, "raw", specs, order=order)
-    plan = plan_of(*kernel, specs, (None,) * len(specs), one_sided)
-    stencils = plan.stencils
     if order == 2:
         stencils = _stencils.second_derivatives(*kernel, specs)
-    _arguments.check_sizes("where", array, stencils)
-    return masks_of(valid, plan.parts) if one_sided else _masks_of(valid, stencils)
+        _arguments.check_sizes("where", array, stencils)
+        return _masks_of(valid, stencils)
+    plan = plan_of(*kernel, specs, (None,) * len(specs), one_sided)
+    _arguments.check_sizes("where", array, plan.stencils)
+    if one_sided:
+        return one_sided_masks(valid, plan.parts)
+    return _masks_of(valid, plan.stencils)
 
 
 @functools.partial(jax.jit, static_argnums=1)

@@ -62,8 +62,8 @@ def jacobian(
         2 or 3 axes before the last.
       boundary: as in :func:`spatial_gradient`. With `"linear"`, central differences
         are those of `numpy.gradient`, exact for affine fields at every pixel.
-      spacing: as in :func:`spatial_gradient`. The components have the same unit along
-        all axes, that of the spacing.
+      spacing: as in :func:`spatial_gradient`. A displacement must be in the unit of
+        `spacing`, not in pixels.
       scale: as in :func:`spatial_gradient`.
       where: as in :func:`spatial_gradient`: broadcast to the shape of `field`, so a
         mask of pixels is passed as `mask[..., None]`.
@@ -71,11 +71,12 @@ def jacobian(
       implementation: `"xla"` or `"xla_cpu"`, as in :func:`spatial_gradient`.
 
     Returns:
-      `[..., n, n]`: the matrix in the last two axes, with the sharding of `field`.
+      An array `[..., n, n]` with the matrices in the last two axes, and the sharding of
+      `field`.
 
     Raises:
-      ValueError: as in :func:`spatial_gradient`, or if `field` has not 2 or 3
-        components, or `axes` not one axis for each of them.
+      ValueError: as in :func:`spatial_gradient`, or if `field` does not have
+        2 or 3 components, or `axes` one axis for each of them.
       TypeError: as in :func:`spatial_gradient`.
       NotImplementedError: if the named implementation cannot run.
 
@@ -91,8 +92,9 @@ def jacobian(
     Reference:
       As for :func:`spatial_gradient`.
     """
-    kernel = _arguments.operator_and_scale(operator, scale)
-    array, stencils = _field_and_stencils(field, kernel, axes, boundary, spacing)
+    array, stencils = _field_and_stencils(
+        field, operator, scale, axes, boundary, spacing
+    )
     result_dtype = _arguments.result_dtype("field", array.dtype, dtype, stencils)
     valid = _arguments.as_mask(where, "field", array)
     _arguments.check_implementation(implementation)
@@ -128,13 +130,15 @@ def curl(
     down, as in a picture, that is clockwise. The map is linear.
 
     For arrays whose axes are x, y, z in this order, pass `axes` and the components in
-    reverse; without, the result has the opposite sign.
+    reverse: `curl(field[..., ::-1], axes=(1, 0))` in two dimensions. Otherwise the
+    result has the opposite sign.
 
     Args:
       field: as in :func:`jacobian`.
       operator: as in :func:`spatial_gradient`.
       axes: as in :func:`jacobian`.
-      boundary: as in :func:`jacobian`.
+      boundary: as in :func:`jacobian`. With `"interior"`, a derivative that does not
+        exist counts as 0.
       spacing: as in :func:`jacobian`.
       scale: as in :func:`spatial_gradient`.
       where: as in :func:`jacobian`. A result is 0 unless all that it reads is valid.
@@ -142,8 +146,8 @@ def curl(
       implementation: `"xla"` or `"xla_cpu"`, as in :func:`spatial_gradient`.
 
     Returns:
-      Of a field of two components, one number for each pixel: the shape of `field`
-      without its last axis. Of three, an array of the shape of `field`.
+      Of a field of two components, an array of the shape of `field` without its last
+      axis. Of three, an array of the shape of `field`.
 
     Raises:
       ValueError, TypeError, NotImplementedError: as in :func:`jacobian`.
@@ -159,8 +163,9 @@ def curl(
     Reference:
       L. D. Landau, E. M. Lifshitz, "Fluid Mechanics", Pergamon, 1959, § 8.
     """
-    kernel = _arguments.operator_and_scale(operator, scale)
-    array, stencils = _field_and_stencils(field, kernel, axes, boundary, spacing)
+    array, stencils = _field_and_stencils(
+        field, operator, scale, axes, boundary, spacing
+    )
     result_dtype = _arguments.result_dtype("field", array.dtype, dtype, stencils)
     valid = _arguments.as_mask(where, "field", array)
     _arguments.check_implementation(implementation)
@@ -193,7 +198,8 @@ def jacobian_determinant(
       displacement: whether `field` is u, and not φ: True gives det(I + J).
       operator: as in :func:`spatial_gradient`.
       axes: as in :func:`jacobian`.
-      boundary: as in :func:`jacobian`.
+      boundary: as in :func:`jacobian`. With `"interior"`, a derivative that does not
+        exist counts as 0.
       spacing: as in :func:`jacobian`.
       scale: as in :func:`spatial_gradient`.
       where: as in :func:`jacobian`. A result is 0 unless the whole matrix is valid.
@@ -201,7 +207,7 @@ def jacobian_determinant(
       implementation: `"xla"` or `"xla_cpu"`, as in :func:`spatial_gradient`.
 
     Returns:
-      One number for each pixel: the shape of `field` without its last axis.
+      A number for each pixel, an array of the shape of `field` without its last axis.
 
     Raises:
       ValueError, NotImplementedError: as in :func:`jacobian`.
@@ -210,7 +216,7 @@ def jacobian_determinant(
     Example:
       >>> import jax.numpy as jnp
       >>> import jax_imgrad as jig
-      >>> y, x = jnp.mgrid[0.0:5, 0.0:5]
+      >>> y, x = jnp.indices((5, 5), "float32")
       >>> larger = jnp.stack([0.5 * y, 0.0 * x], axis=-1)  # half as high again
       >>> float(jig.jacobian_determinant(larger, displacement=True)[2, 2])
       1.5
@@ -220,8 +226,9 @@ def jacobian_determinant(
       2007.
     """
     _arguments.check_bool("displacement", displacement)
-    kernel = _arguments.operator_and_scale(operator, scale)
-    array, stencils = _field_and_stencils(field, kernel, axes, boundary, spacing)
+    array, stencils = _field_and_stencils(
+        field, operator, scale, axes, boundary, spacing
+    )
     result_dtype = _arguments.float_dtype("field", array.dtype, dtype, stencils)
     valid = _arguments.as_mask(where, "field", array)
     _arguments.check_implementation(implementation)
@@ -231,12 +238,13 @@ def jacobian_determinant(
 
 
 def _field_and_stencils(
-    field: Any, kernel: tuple[Operator, Scale], axes: Any, boundary: Any, spacing: Any
+    field: Any, operator: Any, scale: Any, axes: Any, boundary: Any, spacing: Any
 ) -> tuple[jax.Array, tuple[SeparableStencil, ...]]:
     """The checked field, and the derivatives along the axes of its components."""
     array = _arguments.as_vector_field("field", field)
     axes = _arguments.vector_axes("field", array, axes)
     specs = _arguments.axis_specs("field", array, axes, boundary, spacing)
+    kernel = _arguments.operator_and_scale(operator, scale, specs)
     stencils = _stencils.gradient(*kernel, specs)
     _arguments.check_sizes("field", array, stencils)
     return array, stencils

@@ -98,7 +98,7 @@ Boundary = Literal[
     "linear",
     "quadratic",
 ]
-"""A boundary condition: what lies beyond the border of an image, named as in NumPy.
+"""A boundary condition: what lies beyond the border; paddings are named as in NumPy.
 
 `"constant"` pads with zeros. `"interior"` does not pad: an output is 0 if any of its
 taps lies beyond the border. `"linear"` and `"quadratic"` extrapolate, by the line

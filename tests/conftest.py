@@ -35,7 +35,7 @@ import jax
 import pytest
 from jax.experimental.pallas import tpu as pltpu
 
-from jax_imgrad import _blocks
+from jax_imgrad import _blocks, _toeplitz
 from jax_imgrad._backends import pallas_tpu
 from jax_imgrad._backends.xla_cpu import _gradients, _sums
 from jax_imgrad.typing import Implementation
@@ -64,6 +64,7 @@ SHIPPED_SUMS = {name: getattr(_sums, name) for name in SUMS}
 vars(_sums).update(SUMS)
 _gradients._LARGE = 64
 _blocks._BLOCK = 16
+_toeplitz._PART = 256
 
 
 def pytest_addoption(parser):

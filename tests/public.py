@@ -121,7 +121,6 @@ CALLS = [
     Call("eigenvalues", arrays=3, masked=False),
     Call("eigenvalues", arrays=6, masked=False),
     Call("eigenvectors", arrays=3, masked=False, degree=0),
-    Call("eigenvectors", arrays=6, masked=False, degree=0),
     stencil("jacobian"),
     stencil("curl"),
     stencil("curl", {"boundary": "edge"}, components=3),

@@ -405,7 +405,10 @@ def smooth(
     scale="derivative",
     where=None,
 ):
-    """With a mask, the mean over the valid pixels."""
+    """With a mask, the mean over the valid pixels, never of extrapolated ones."""
+    if where is not None:
+        nearest = {"linear": "edge", "quadratic": "edge"}
+        boundary = tuple(nearest.get(one, one) for one in each(boundary, axes))
     axes = [a % np.ndim(x) for a in axes]
     counts = [0] * len(axes)
     options = {"operator": operator, "axes": axes, "boundary": boundary, "spacing": 1}
@@ -430,14 +433,11 @@ def structure_tensor(
     if window_boundary is None:
         modes = each(boundary, axes)
         modes = ["constant" if m == "interior" else m for m in modes]
+        modes = ["edge" if m in EXTRAPOLATIONS else m for m in modes]  # no negative
     else:
         modes = each(window_boundary, axes)
 
     def windowed(image):
-        for axis, mode in zip(axes, each(boundary, axes), strict=True):
-            mode = "constant" if mode == "interior" else mode
-            mode = "edge" if mode in EXTRAPOLATIONS else mode  # no negative weights
-            image = correlate(image, kernels(("gaussian", sigma))[1], axis, mode)
         for axis, mode, width in zip(axes, modes, each(sigma, axes), strict=True):
             image = correlate(image, bell(width, truncate)[1], axis, mode)
         return image

@@ -287,8 +287,7 @@ TUPLES = {"gradients", "parts"}
 def refuses(error, words, name, shape=(2, 4, 4, 3), instead=None, **options):
     """Asserts that a function refuses these options, or the arrays in `instead`."""
     dtype = bool if name in TAKES_A_MASK else "float32"
-    given = dict.fromkeys(ARRAYS[name], np.ones(shape, dtype)) | (instead or {})
-    image = np.ones(shape_for(name, shape), "float32")
+    image = np.ones(shape_for(name, shape), dtype)
     given = dict.fromkeys(ARRAYS[name], image) | (instead or {})
     for key in TUPLES & {*given}:
         axes = options.get("axes", (-3, -2))
@@ -411,8 +410,6 @@ def test_boundaries_that_need_several_pixels(boundary, least, name, axis):
     first = len(before)
     axes, shape, axis = (first, first + 1), (*before, *sizes, *after), first + axis
     words = rf"at least {least} pixels along axis {axis} .*{re.escape(str(shape))}"
-    options = {"operator": "central"} if "operator" in PARAMETERS[name] else {}
-    words = rf"at least 2 pixels along axis {axis} .*{re.escape(str(shape))}"
     options = {"operator": "sobel"} if "operator" in PARAMETERS[name] else {}
     options |= {"scales": 1} if "scales" in PARAMETERS[name] else {}
     options |= {"axes": axes, "boundary": boundary}
@@ -428,8 +425,7 @@ ARRAYS_OR_NUMBERS = {"delta", "edge_weight"}
 NUMBERS_ALONE = {"alpha", "scales", "sigma", "spacing", "step", "truncate"}
 BOOLS = {
     *("isotropic", "channel_coupling", "mean_normalized", "subtract_delta"),
-    *("downsampled", "mixed", "one_sided"),
-    *("downsampled", "mixed", "displacement"),
+    *("downsampled", "mixed", "one_sided", "displacement"),
 }
 SINGLE_NUMBERS = {"constant"}  # which may be traced
 TAKES_ARRAYS_OF_SPACINGS = {*has("one_sided")} - TAKES_A_MASK

@@ -43,10 +43,12 @@ LAYERS = [
     {"_kernels", "_penalties", "_replicated", "_boundaries", "_blocks"},
     {"_stencils", "_symmetric"},
     {"_banded", "_arguments"},
-    {"_masks", "_backends.xla"},
+    {"_toeplitz"},
+    {"_backends.xla"},
     {"_backends.xla_cpu", "_backends.pallas_tpu"},
     {"_backends"},
     {"_linear", "_functional"},
+    {"_masks"},
     {"_operators"},
     {"_neighbors"},
     {"_tf_image", "_derivatives", "_features", "_structure_tensor", "_smooth"}

@@ -302,3 +302,13 @@ def test_the_number_of_parts():
                 function((one,) * count)
         with pytest.raises(TypeError, match=r"^parts\[0\] must be real"):
             function((one * 1j,) * 3)
+
+
+def test_the_remedy_for_whole_matrices():
+    tensor = np.random.default_rng(0).random((4, 2, 2)).astype("float32")
+    with pytest.raises(TypeError, match="of matrices in its last two axes, pass") as e:
+        jig.eigenvalues(tensor)
+    triangle_of = eval(str(e.value).partition("axes, pass ")[2], {"parts": tensor})
+    ours = jig.eigenvalues(triangle_of)
+    symmetric = np.where([[True, True], [False, True]], tensor, tensor.mT)
+    np.testing.assert_allclose(np.stack(ours, -1), np.linalg.eigvalsh(symmetric), 1e-5)

@@ -301,13 +301,13 @@ WRONG = {  # the arguments and the whole message
         {"first": (-1, 0, 1.5)},
         ValueError,
         "first must be 0 for a constant, but the sum of the weights is 0.5, got (-1, "
-        "0, 1.5); subtract that from one of them",
+        "0, 1.5); subtract that from one of them, or pass smoothing=",
     ),
     "another one": (
         {"second": (1, -2, 1.25)},
         ValueError,
         "second must be 0 for a constant, but the sum of the weights is 0.25, got (1, "
-        "-2, 1.25); subtract that from one of them",
+        "-2, 1.25); subtract that from one of them, or pass smoothing=",
     ),
     "a first derivative as second": (
         {"second": (-1, 0, 1)},

@@ -407,6 +407,12 @@ ERRORS = {
         "operator must be one of 'forward', 'backward', 'central' with coordinates in "
         "spacing, got 'scharr'; pass operator='central'",
     ),
+    "sigma in units of coordinates": (
+        {"spacing": (np.ones((4, 1)), 1.0), "operator": ("gaussian", 2, "spacing")},
+        "operator must be ('gaussian', sigma), with sigma in pixels, if spacing has "
+        "arrays, got ('gaussian', 2, 'spacing'); pass ('gaussian', 2), or numbers in "
+        "spacing",
+    ),
     "boundary of coordinates": (
         {"spacing": (1.0, UP), "boundary": "edge"},
         "boundary must be one of 'interior', 'linear', 'quadratic' along an axis with "
@@ -482,6 +488,18 @@ def test_functions_that_take_numbers_only_say_what_to_do():
         jig.losses.total_variation(IMAGE[None], axes=(1, 2), spacing=(1.0, UP))
     with pytest.raises(ValueError, match="which is traced; options are static"):
         jax.jit(lambda h: jig.laplacian(IMAGE, axes=(0, 1), spacing=h))(1.0)
+
+
+def test_valid_outputs_of_second_derivatives_need_no_first_ones():
+    kernel = jig.Kernel(second=(1, 0, -2, 0, 1))
+    (ours,) = jig.valid_outputs(HOLES, operator=kernel, order=2, axes=0)
+    (same,) = jig.valid_outputs(HOLES, operator="sobel5", order=2, axes=0)
+    np.testing.assert_array_equal(ours, same)
+
+
+def test_valid_outputs_know_no_spacing():
+    with pytest.raises(ValueError, match="since this function has no spacing, got"):
+        jig.valid_outputs(HOLES, operator=("gaussian", 2, "spacing"), axes=0)
 
 
 def test_one_sided_second_differences_are_refused():

@@ -45,8 +45,9 @@ def derivatives(volume: typing.Numbers) -> jax.Array:
     smooth: jax.Array = jig.smooth(volume, operator=wide, axes=axes, spacing=spacing)
     dy, dx = jig.spatial_gradient(smooth, operator=boxes, axes=(1, 2))
     (dz,) = jig.spatial_gradient(volume, axes=1, spacing=2, dtype=jnp.float32)
-    columns: typing.GridSpacing = [1.0, np.arange(8.0), np.ones((1, 6, 1, 1))]
-    (dx,) = jig.spatial_gradient(volume, axes=2, spacing=columns[1:2], one_sided=True)
+    columns: list[typing.Parameter] = [1.0, np.arange(8.0), np.ones((1, 6, 1, 1))]
+    uneven: typing.GridSpacing = columns[1:2]
+    (dx,) = jig.spatial_gradient(volume, axes=2, spacing=uneven, one_sided=True)
     (dy,) = jig.spatial_gradient(volume, axes=1, spacing=columns[2:])
     known, _ = jig.valid_outputs(valid, operator="central", one_sided=True)
     dy = jnp.where(known, dy, 0)

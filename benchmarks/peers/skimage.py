@@ -1,4 +1,9 @@
-"""scikit-image, channel by channel: its filters smooth along all other axes."""
+"""scikit-image and SciPy.
+
+scikit-image takes one channel at a time: its filters smooth along all other axes.
+"""
+
+import functools
 
 import numpy as np
 from peers.numpy import DEVICE as DEVICE
@@ -8,7 +13,9 @@ from peers.numpy import get as get
 from peers.numpy import put as put
 from peers.numpy import ready as ready
 from peers.numpy import wait as wait
+from scipy import ndimage
 from skimage import filters
+from work import SIGMAS
 
 PACKAGES = ("scikit-image", "scipy")
 
@@ -32,9 +39,27 @@ def gradient_magnitude(images):
     return out
 
 
-FUNCTIONS = {"sobel_edges": sobel_edges, "gradient_magnitude": gradient_magnitude}
+def gaussian_gradient(sigma, images):
+    """The derivatives of a Gaussian by SciPy, whose "nearest" is NumPy's "edge"."""
+    return tuple(
+        ndimage.gaussian_filter(images, (0, sigma, sigma, 0), order, mode="nearest")
+        for order in ((0, 1, 0, 0), (0, 0, 1, 0))
+    )
+
+
+FUNCTIONS = {
+    "sobel_edges": ("scikit-image", sobel_edges),
+    "gradient_magnitude": ("scikit-image", gradient_magnitude),
+    **{
+        f"spatial_gradient, sigma {sigma}": (
+            "SciPy",
+            functools.partial(gaussian_gradient, sigma),
+        )
+        for sigma in SIGMAS
+    },
+}
 
 
 def functions(name: str, ndim: int) -> dict:
     """The implementations of one task, by name."""
-    return {"scikit-image": FUNCTIONS[name]} if name in FUNCTIONS else {}
+    return dict([FUNCTIONS[name]]) if name in FUNCTIONS else {}

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import tensorflow as tf
-from work import BOTH, VALUE, WORK, Layout
+from work import BOTH, VALUE, WIDE, WORK, Layout
 
 PACKAGES = ("tensorflow-cpu", "numpy")
 DEVICE = "cpu"
@@ -56,7 +56,7 @@ def get(result: tf.Tensor, ndim: int) -> np.ndarray:
 
 def functions(name: str, ndim: int) -> dict:
     """The implementations of one task, by name."""
-    if name not in WORK or name == "laplacian_edge":
+    if name not in WORK or name in ("laplacian_edge", "smooth", *WIDE):
         return {}  # tf.pad cannot repeat the border more than once
     layout = Layout(tuple(range(1, ndim - 1)), ndim - 1)
     formula = functools.partial(WORK[name].formula, XP, layout)

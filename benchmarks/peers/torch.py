@@ -26,6 +26,14 @@ def pad(x, widths, mode):
     return functional.pad(x, flat, "replicate" if mode == "edge" else mode)
 
 
+def apply_along_axis(convolve, axis, x, taps, mode):
+    """`numpy.apply_along_axis` of a valid convolution, the only one of the formulas."""
+    flipped = torch.from_numpy(taps[::-1].copy()).to(x.device, x.dtype)
+    rows = x.movedim(axis, -1)
+    found = functional.conv1d(rows.reshape(-1, 1, rows.shape[-1]), flipped[None, None])
+    return found.reshape(*rows.shape[:-1], -1).movedim(-1, axis)
+
+
 def spatial_gradient(images):
     """Unscaled; kornia returns dx first."""
     dx, dy = kornia.filters.spatial_gradient(images, normalized=False).unbind(2)
@@ -34,8 +42,10 @@ def spatial_gradient(images):
 
 XP = SimpleNamespace(
     abs=torch.abs,
+    apply_along_axis=apply_along_axis,
     arctan2=torch.arctan2,
     cos=torch.cos,
+    convolve=functional.conv1d,
     exp=torch.exp,
     mean=torch.mean,
     pad=pad,

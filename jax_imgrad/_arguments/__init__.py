@@ -28,9 +28,13 @@ from jax_imgrad._arguments.grids import axis_specs_and_grid as axis_specs_and_gr
 from jax_imgrad._arguments.grids import check_neighbors as check_neighbors
 from jax_imgrad._arguments.old_names import renamed as renamed
 from jax_imgrad._arguments.operators import as_sigmas as as_sigmas
+from jax_imgrad._arguments.operators import check_in_pixels as check_in_pixels
 from jax_imgrad._arguments.operators import matching_operator as matching_operator
 from jax_imgrad._arguments.operators import operator_and_scale as operator_and_scale
 from jax_imgrad._arguments.operators import window_axis_specs as window_axis_specs
+from jax_imgrad._arguments.operators import (
+    without_extrapolation as without_extrapolation,
+)
 from jax_imgrad._arguments.options import as_delta as as_delta
 from jax_imgrad._arguments.options import as_integer_between as as_integer_between
 from jax_imgrad._arguments.options import as_number_of_at_least as as_number_of_at_least

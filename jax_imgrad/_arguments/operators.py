@@ -11,14 +11,13 @@ from jax_imgrad._kernels import NAMED
 from jax_imgrad._numbers import as_number, hint_if_traced
 from jax_imgrad._stencils import AxisSpec
 from jax_imgrad._taps import FARTHEST, Kernel
+from jax_imgrad._types import Grid
 from jax_imgrad.typing import Boundary, MatchingOperator, Operator, Scale
 
-# The boundary conditions of windows, where they are not those of the derivatives.
-_OF_WINDOWS: dict[Boundary, Boundary] = {
-    "interior": "constant",
-    "linear": "edge",
-    "quadratic": "edge",
-}
+# The boundary conditions of means, which must have no negative weights.
+_OF_MEANS: dict[Boundary, Boundary] = {"linear": "edge", "quadratic": "edge"}
+# Those of windows, where they are not those of the derivatives.
+_OF_WINDOWS: dict[Boundary, Boundary] = {"interior": "constant", **_OF_MEANS}
 
 
 def operator_and_scale(
@@ -28,6 +27,7 @@ def operator_and_scale(
     *,
     order: int = 1,
     axis_order: Sequence[int] | None = None,
+    grid: Grid = (),
 ) -> tuple[Operator, Scale]:
     """Returns both; raises ValueError if either is not supported.
 
@@ -39,7 +39,14 @@ def operator_and_scale(
       order: of the derivatives for which the operator must have taps; 0 for none.
       axis_order: the position of each of the `specs` in the `axes` of the caller, if
         they are in another order.
+      grid: the arrays in `spacing`, of which no sigma can be a multiple.
     """
+    if _is_gaussian(operator) and len(operator) == 3 and any(grid):
+        raise ValueError(
+            "operator must be ('gaussian', sigma), with sigma in pixels, if spacing "
+            f"has arrays, got {operator!r}; pass {tuple(operator[:2])!r}, or numbers "
+            "in spacing"
+        )
     checked = _operator_and_scale(operator, scale, specs, order, axis_order, NAMED)
     return cast(tuple[Operator, Scale], checked)
 
@@ -77,6 +84,16 @@ def _operator_and_scale(
         f"operator must be one of {names}, ('gaussian', sigma) or a jax_imgrad.Kernel, "
         f"got {operator!r}" + (f"; write {word!r}" if word in named else "")
     )
+
+
+def check_in_pixels(operator: Any) -> None:
+    """Raises ValueError for a sigma in units of a spacing that is not known."""
+    if _is_gaussian(operator) and len(operator) == 3:
+        raise ValueError(
+            "operator must be ('gaussian', sigma), with sigma in pixels, since this "
+            f"function has no spacing, got {operator!r}; divide sigma by the spacing, "
+            "and leave 'spacing' out"
+        )
 
 
 def _is_gaussian(operator: Any) -> bool:
@@ -132,6 +149,14 @@ def as_sigmas(
             f"{hint_if_traced(*each)}"
         )
     return tuple(map(float, pixels))
+
+
+def without_extrapolation(specs: Sequence[AxisSpec]) -> tuple[AxisSpec, ...]:
+    """The axes of a mean: with the nearest pixel in place of an extrapolation."""
+    return tuple(
+        spec._replace(boundary=_OF_MEANS.get(spec.boundary, spec.boundary))
+        for spec in specs
+    )
 
 
 def window_axis_specs(

@@ -57,8 +57,8 @@ def axis_specs(
         if any(getattr(one, "ndim", 0) for one in spacings):
             hint = (
                 "; coordinates and arrays of spacings are options of spatial_gradient: "
-                "apply it to its results for second derivatives, and add up penalties "
-                "of its results for a loss"
+                "apply it to its results for second derivatives, to each component of "
+                "a vector field, and add up penalties of its results for a loss"
             )
         raise ValueError(
             "spacing must be a positive number between 1e-150 and 1e150, or a sequence "

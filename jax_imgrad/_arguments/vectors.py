@@ -1,5 +1,6 @@
 """Checks of matrices and vector fields, and their error messages."""
 
+import itertools
 from typing import Any
 
 import jax
@@ -9,6 +10,16 @@ from jax_imgrad._arguments import arrays
 
 def as_triangle(name: str, value: Any) -> list[jax.Array]:
     """Returns the upper triangle of a real symmetric 2×2 or 3×3 matrix, row by row."""
+    shape: tuple[int, ...] = getattr(value, "shape", ())
+    n = shape[-1] if shape else 0
+    if n in (2, 3) and shape[-2:] == (n, n):
+        pairs = itertools.combinations_with_replacement(range(n), 2)
+        entries = ", ".join(f"{name}[..., {i}, {j}]" for i, j in pairs)
+        raise TypeError(
+            f"{name} must be a tuple of the arrays of the upper triangle of a matrix, "
+            f"row by row, got an array of shape {shape}; of matrices in its last two "
+            f"axes, pass ({entries})"
+        )
     parts = arrays.as_parts(name, value)
     if len(parts) not in (3, 6):
         remedies = {
@@ -27,6 +38,11 @@ def as_triangle(name: str, value: Any) -> list[jax.Array]:
 
 def as_vector_field(name: str, value: Any) -> jax.Array:
     """Returns an array with 2 or 3 components along its last axis."""
+    if isinstance(value, tuple | list):
+        raise TypeError(
+            f"{name} must be one array with its components along the last axis, got "
+            f"{type(value).__name__}; pass jax.numpy.stack({name}, axis=-1)"
+        )
     field = arrays.as_array(name, value)
     if field.ndim == 0 or field.shape[-1] not in (2, 3):
         first = [axis for axis in (0, 1) if axis < field.ndim - 1]

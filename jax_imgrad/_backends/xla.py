@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jax_imgrad._banded import Shift, apply, times
+from jax_imgrad._banded import Shift, times
 from jax_imgrad._differences import (
     has_next,
     has_previous,
@@ -37,6 +37,7 @@ from jax_imgrad._stencils import (
     as_differences,
     transpose,
 )
+from jax_imgrad._toeplitz import apply, merged
 from jax_imgrad._types import PenaltyFunction
 
 
@@ -65,7 +66,7 @@ def sum_of_stencils(
     dtype = accumulator(images[0].dtype)
     terms = [
         apply(separable, image.astype(dtype), shift_by)
-        for separable, image in zip(stencils, images, strict=True)
+        for separable, image in zip(*merged(stencils, images), strict=True)
     ]
     return functools.reduce(jnp.add, terms)
 

@@ -50,7 +50,6 @@ TENSORS = (
     "On the left the arrays are tensors, on the right NumPy or JAX arrays of the same "
     "layout."
 )
-INSIDE = "*Inside* is all but the first and the last pixel along each axis."
 
 
 def scope(library):
@@ -121,21 +120,14 @@ def legend(library):
     notes = [f"{text}."]
     if library.array != "np.asarray":
         notes.append(TENSORS)
-    if any(row.inside for row in library.rows):
-        notes.append(INSIDE)
     return " ".join(notes)
 
 
 def library_table(name):
     """The names in the rows of a library, and its rows."""
     library = LIBRARIES[name]
-    header = [f"{library.title} {load(name)[0]}", "jax_imgrad", "equal"]
-    rows = [
-        [f"`{theirs}`", f"`{ours}`", "inside" if inside else "everywhere"]
-        for theirs, ours, inside in library.rows
-    ]
-    if not any(row.inside for row in library.rows):
-        header, rows = header[:2], [cells[:2] for cells in rows]
+    header = [f"{library.title} {load(name)[0]}", "jax_imgrad"]
+    rows = [[f"`{theirs}`", f"`{ours}`"] for theirs, ours in library.rows]
     return f"{legend(library)}\n\n{markdown(header, rows)}"
 
 

@@ -6,14 +6,10 @@ import numpy as np
 
 
 class Row(NamedTuple):
-    """Two expressions, or two assignments to the same names, with equal results.
-
-    `inside` is the index of the part that is equal, if the border differs.
-    """
+    """Two expressions, or two assignments to the same names, with equal results."""
 
     theirs: str
     ours: str
-    inside: str = ""
 
 
 class Library(NamedTuple):

@@ -35,8 +35,7 @@ from jax import lax
 from jax_imgrad._backends import xla
 from jax_imgrad._backends.xla_cpu._rows import one_by_one
 from jax_imgrad._dtypes import upcast
-from jax_imgrad._masks import ratio
-from jax_imgrad._norms import power_of_two_near
+from jax_imgrad._norms import power_of_two_near, ratio
 from jax_imgrad._penalties import Variation
 from jax_imgrad._stencils import SeparableStencil
 from jax_imgrad._types import PenaltyFunction

@@ -22,6 +22,7 @@ from jax_imgrad._stencils import (
     interior_taps,
     passes,
 )
+from jax_imgrad._toeplitz import is_wide, merged, product
 
 # Stands for an axis along which there is no stencil. It has no margin.
 _NO_STENCIL = Stencil1D((), "constant")
@@ -38,7 +39,7 @@ def stencil(images: Sequence[jax.Array], maps: Maps, stacked: bool) -> list[jax.
     # With two taps, the definition is as fast, borders included.
     if max(count_taps(entry) for row in maps for entry in row) <= 2:
         return xla.stencil(images, maps, stacked, shift_at_once)
-    sums = [[*map(_last_pass, row, images)] for row in maps]
+    sums = [[*map(_last_pass, *merged(row, images))] for row in maps]
     loops = [sums] if stacked else [[terms] for terms in sums]
     return [_in_one_loop(sums_of_loop, images[0].dtype) for sums_of_loop in loops]
 
@@ -48,17 +49,26 @@ def _last_pass(
 ) -> tuple[SeparableStencil, jax.Array]:
     """Applies all passes of a stencil but the last.
 
-    Returns the last pass, and the image to apply it to.
+    Returns the last pass, and the image to apply it to. A pass along a wide axis is a
+    product, not a loop. If that is the last one, the identity is returned.
     """
-    *others, last = passes(stencil, count_taps(stencil))
-    for factors in others:
-        image = upcast(image)
-        image = _in_one_loop([[(factors, image)]], image.dtype)
-    return last, image
+    remaining = passes(stencil, count_taps(stencil))
+    while remaining:
+        factors = remaining.pop(0)
+        if len(factors) == 1 and is_wide(factors[0], image.shape):
+            image = lax.optimization_barrier(product(*factors[0], upcast(image)))
+        elif remaining:
+            image = upcast(image)
+            image = _in_one_loop([[(factors, image)]], image.dtype)
+        else:
+            return factors, image
+    return (), image
 
 
 def _in_one_loop(sums: Sequence[Sum], dtype: np.dtype) -> jax.Array:
     """The sum; several sums are stacked along a new last axis."""
+    if not any(factors for terms in sums for factors, _ in terms):
+        return _with_borders(sums, dtype)
     stencils = [factors for terms in sums for factors, _ in terms]
     shape = sums[0][0][1].shape
     # If the borders along an axis meet, there is no interior.
