@@ -119,6 +119,14 @@ def valid_outputs(valid: jax.Array, stencil: SeparableStencil) -> jax.Array:
     return count == 0
 
 
+def jointly_valid(
+    valid: jax.Array, stencils: tuple[SeparableStencil, ...]
+) -> jax.Array:
+    """Where every pixel that any of the stencils reads is valid."""
+    masks = [valid_outputs(valid, separable) for separable in stencils]
+    return functools.reduce(jnp.logical_and, masks)
+
+
 def reduced(
     total: jax.Array, valid: Mask, shape: tuple[int, ...], reduction: Reduction
 ) -> jax.Array:

@@ -9,7 +9,7 @@ import numpy as np
 from jax_imgrad import _arguments
 from jax_imgrad._dtypes import accumulator
 from jax_imgrad._linear import stencil
-from jax_imgrad._masks import valid_outputs, without_invalid
+from jax_imgrad._masks import jointly_valid, valid_outputs, without_invalid
 from jax_imgrad._stencils import SeparableStencil, negative, transpose
 from jax_imgrad.typing import Implementation
 
@@ -47,9 +47,10 @@ def _apply_stencils(
     results = stencil([image], maps, implementation)
     if valid is None:
         return tuple(results)
-    masks = [valid_outputs(valid, separable) for separable in stencils]
     if jointly:
-        masks = [functools.reduce(jnp.logical_and, masks)] * len(masks)
+        masks = [jointly_valid(valid, stencils)] * len(stencils)
+    else:
+        masks = [valid_outputs(valid, separable) for separable in stencils]
     return tuple(jnp.where(m, r, 0) for m, r in zip(masks, results, strict=True))
 
 
@@ -68,8 +69,7 @@ def apply_sum(
     total = total.astype(dtype)
     if valid is None:
         return total
-    masks = [valid_outputs(valid, separable) for separable in stencils]
-    return jnp.where(functools.reduce(jnp.logical_and, masks), total, 0)
+    return jnp.where(jointly_valid(valid, stencils), total, 0)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4))

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Shaped
 
 from jax_imgrad import _arguments, _stencils
 from jax_imgrad._dtypes import accumulator
 from jax_imgrad._linear import stencil
-from jax_imgrad._masks import ratio, valid_outputs
+from jax_imgrad._masks import jointly_valid, ratio
 from jax_imgrad._neighbors import apply_gradient, joint_mask, plan_of
 from jax_imgrad._platforms import materialize
 from jax_imgrad._stencils import AxisSpec, SeparableStencil
@@ -154,7 +153,7 @@ def _moments(
     # Invalid gradients are 0 in the moments. Divided by the share of the window whose
     # gradient is valid, the moments are means over that share. Without stencils, the
     # mask is that of the gradient.
-    masks = [valid_outputs(valid, separable) for separable in stencils] or [valid]
-    mask = functools.reduce(jnp.logical_and, masks).astype(moments[0].dtype)
+    mask = jointly_valid(valid, stencils) if stencils else valid
+    mask = mask.astype(moments[0].dtype)
     (share,) = stencil([mask], ((window,),), implementation)
     return tuple(ratio(moment, share) for moment in moments)

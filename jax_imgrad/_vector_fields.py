@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Shaped
 from jax_imgrad import _arguments, _stencils
 from jax_imgrad._dtypes import accumulator
 from jax_imgrad._linear import stencil
-from jax_imgrad._masks import valid_outputs, without_invalid
+from jax_imgrad._masks import jointly_valid, valid_outputs, without_invalid
 from jax_imgrad._stencils import SeparableStencil, negative
 from jax_imgrad.typing import (
     Axes,
@@ -319,8 +319,7 @@ def _determinant(
     result = _determinant_of(rows).astype(dtype)
     if valid is None:
         return result
-    masks = [valid_outputs(valid, separable) for separable in stencils]
-    return jnp.where(functools.reduce(jnp.logical_and, masks).all(-1), result, 0)
+    return jnp.where(jointly_valid(valid, stencils).all(-1), result, 0)
 
 
 def _determinant_of(rows: list[list[jax.Array]]) -> jax.Array:

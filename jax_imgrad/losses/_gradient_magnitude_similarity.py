@@ -16,6 +16,7 @@ from jax_imgrad._linear import stencil
 from jax_imgrad._masks import (
     Mask,
     count,
+    jointly_valid,
     ratio,
     valid_floats,
     valid_outputs,
@@ -180,8 +181,7 @@ def _loss_of_pair(
     maps = tuple((separable,) for separable in gradient)
     a, b = (norm(stencil([image], maps, implementation)) for image in pair)
     if valid is not None:
-        masks = [valid_outputs(valid[every_other], separable) for separable in gradient]
-        valid = functools.reduce(jnp.logical_and, masks)
+        valid = jointly_valid(valid[every_other], gradient)
     return _pooled(_dissimilarity(a, b, constant), valid, pooling)
 
 
