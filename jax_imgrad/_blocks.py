@@ -26,9 +26,10 @@ _BLOCK = 2048  # elements
 def in_blocks(
     function: Elementwise, arrays: Sequence[jax.Array], results: int
 ) -> tuple[jax.Array, ...]:
-    """The results of an elementwise function of a module.
+    """The results of an elementwise function, which is a static parameter.
 
-    It is not differentiated: the caller has a derivative rule.
+    So pass a function that is defined at the top of a module. It is not differentiated:
+    the caller has a derivative rule.
     """
     arrays = _jax.match_types(*arrays)
     return tuple(blocks_p.bind(*arrays, function=function, results=results))

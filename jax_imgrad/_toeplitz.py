@@ -22,9 +22,9 @@ that have zeros beyond the border.
 A sum of shifted images has three properties that a product has not by itself:
 
 - A pixel that is not read is multiplied by 0, and 0 times a NaN is a NaN. So infinities
-  and NaNs are replaced by 0. If there are any, two more products count those that an
-  output reads, by their sign, from which follows what the output has to be. Otherwise
-  these products are not computed.
+  and NaNs are replaced by 0. Only if there are any, two more products find which
+  outputs read them: one counts them, the other adds the signs of the infinities. From
+  both follows which outputs are NaN and which are infinite.
 - If a stencil is centered, its output is exactly 0 where all pixels that it reads are
   equal. With W[k], the sum of the taps up to tap k, which is 0 for the last one,
 
